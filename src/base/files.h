@@ -1,0 +1,28 @@
+/* files.h - files appear whole or not at all. Paths are at most SHOAL_MAX_PATH - 1 bytes. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/status.h"
+
+enum { SHOAL_MAX_PATH = 1024 };
+
+/* snprintf into a path buffer of SHOAL_MAX_PATH bytes. SHOAL_EARG when it does not fit. */
+enum shoal_status path_format(char *out, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+bool path_exists(const char *path);
+bool path_is_dir(const char *path);
+/* Make a directory and its missing parents; an existing directory is fine. SHOAL_EIO. */
+enum shoal_status dir_make(const char *path);
+/* The temporary name to write `path` under: same directory, ".tmp-<name>-<pid>". */
+enum shoal_status file_temp_name(char *out, const char *path);
+/* Put a finished temporary file in place: fsync it, rename it over path, fsync the directory.
+ * On failure path is as it was and temp is removed. */
+enum shoal_status file_commit(const char *temp, const char *path);
+/* Write bytes to path through a temporary name and file_commit. */
+enum shoal_status file_write(const char *path, const void *data, size_t bytes);
+/* Whole file into memory plus a terminating 0 (not counted in *bytes); free with mem_free. */
+enum shoal_status file_read(const char *path, char **data, size_t *bytes);
+/* Point the symbolic link `path` at `target`, atomically (temporary link + rename). */
+enum shoal_status link_replace(const char *path, const char *target);
+/* Remove the leftovers (".tmp-*") of killed writers from a directory; a missing one is fine. */
+enum shoal_status dir_sweep_temps(const char *path);

@@ -1,0 +1,142 @@
+/* config.h - one run, described in numbers. Plain data: no pointers, no handles.
+ *
+ * Every field is one row of the option table (options.c): key, type, range, default, help. Reading
+ * YAML, --set, --help, validation and the resolved config.yaml all walk that table. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "base/files.h"
+#include "base/status.h"
+
+enum { CONFIG_NAME = 64, SHOAL_MAX_EXPERTS = 1024 };
+
+enum precision { PRECISION_F32, PRECISION_BF16 };
+enum schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT, SCHEDULE_WSD };
+enum init_mode { INIT_SAME, INIT_DIFFERENT };
+
+/* Shape of one expert. Derived from the configuration by config_resolve. */
+struct gpt_shape {
+    int layers;    /* L, of this expert */
+    int heads;     /* NH; width is a multiple of it */
+    int width;     /* C */
+    int context;   /* T_max, tokens */
+    int vocab;     /* V, tokens that exist */
+    int vocab_pad; /* Vp, V rounded up to a multiple of 128; the extra rows are zero */
+};
+
+enum attractor {
+    ATTRACT_NONE, /* the group does not evolve */
+    ATTRACT_BEST, /* the best member at the last judging (the recombinant is a member) */
+    ATTRACT_MEAN, /* always the mean of the live experts */
+    ATTRACT_LAST  /* experts in turn, one a round: the reference code's "trained last" */
+};
+enum draw_by { DRAW_CONSTANT, DRAW_EXPERT, DRAW_TENSOR, DRAW_ROW, DRAW_ELEMENT };
+enum draw_law {
+    LAW_UNIFORM, /* uniform in [0, 1) */
+    LAW_KOIFISH  /* clip((N(0,1) + 3) / 6, 0, 1) */
+};
+enum moments { MOMENTS_KEEP, MOMENTS_ZERO, MOMENTS_INHERIT };
+enum scope { SCOPE_ALL, SCOPE_MATRICES }; /* every tensor of the group, or only 2-D ones */
+
+/* How one group of tensors evolves in a round. See evo/operators.h for the formulas. */
+struct evo_rule {
+    int attractor;        /* enum attractor */
+    int tensors;          /* enum scope */
+    float inertia;        /* of the velocity, [0, 1) */
+    float cognitive;      /* pull toward the expert's own best, [0, 4] */
+    float social;         /* pull toward the attractor, [0, 4] */
+    int draw;             /* enum draw_by: r1, r2 are 1 (constant) or drawn once per ... */
+    int law;              /* enum draw_law of r1, r2 */
+    float crossover;      /* probability that a value is the attractor's, [0, 1] */
+    int crossover_by;     /* enum draw_by: tensor, row or element */
+    float mutation;       /* probability per element, [0, 1] */
+    float mutation_scale; /* standard deviation in units of lr * |m_hat| / (sqrt(v_hat) + eps) */
+    int moments;          /* enum moments, of experts that moved */
+};
+
+struct config {
+    struct {
+        char name[CONFIG_NAME];
+        char out[SHOAL_MAX_PATH]; /* run directory */
+        int64_t seed;
+        int64_t steps;  /* optimiser steps of every expert */
+        double minutes; /* stop at the first judging after this; 0: no limit */
+        int64_t log;    /* steps between two "step" records of an expert */
+    } run;
+    struct {
+        char preset[CONFIG_NAME]; /* "" or a GPT-2 size */
+        int arch;                 /* 0: gpt2 */
+        int layers; /* of the uncut model; 0 when population.layers_per_expert is set */
+        int width, heads, context, vocab;
+    } model;
+    struct {
+        int experts;           /* K */
+        int layers_per_expert; /* 0: model.layers / experts */
+        int init;              /* enum init_mode */
+    } population;
+    struct {
+        char train[SHOAL_MAX_PATH]; /* glob of token shards */
+        char val[SHOAL_MAX_PATH];
+        char tokenizer[CONFIG_NAME]; /* "bytes": how `generate` reads and writes text */
+    } data;
+    struct {
+        int batch;       /* sequences per optimiser step and expert */
+        int micro_batch; /* sequences per forward/backward; 0: batch */
+        double lr;       /* peak */
+        double lr_final; /* last learning rate as a fraction of the peak */
+        int64_t warmup;  /* steps */
+        int schedule;    /* enum schedule */
+        double decay;    /* decoupled weight decay, 2-D tensors only */
+        double beta1, beta2, eps;
+        double clip;   /* global gradient norm; 0: off */
+        int precision; /* enum precision */
+        int recompute; /* 0: none */
+    } train;
+    struct {
+        char preset[CONFIG_NAME];
+        int64_t every;       /* steps between rounds */
+        int64_t judge;       /* steps between judgings, a multiple of every */
+        bool recombine;      /* the mean of the live experts is judged as one more member */
+        int64_t delay;       /* 0 */
+        int64_t fragments;   /* 1 */
+        int wire;            /* 0: f32 */
+        int fitness_batches; /* batches of train.batch windows in the held-out slice */
+        struct evo_rule body, io;
+    } evolution;
+    struct {
+        int64_t
+            every;    /* steps between snapshots, a multiple of evolution.judge; 0: only the last */
+        int64_t keep; /* newest snapshots kept; 0: all */
+    } snapshot;
+    char device[CONFIG_NAME];    /* auto | cpu */
+    char transport[CONFIG_NAME]; /* auto | mpi */
+    int threads;                 /* OpenMP threads per worker; 0: cores of the node / its workers */
+};
+
+/* Fill c with the defaults of the option table. */
+void config_defaults(struct config *c);
+/* Load a YAML file over the defaults, then apply overrides ("key=value") in order, presets first:
+ * model.preset and evolution.preset, from wherever they are set last, are expanded before any
+ * explicit key. SHOAL_EIO; SHOAL_ECONFIG names file, line, key and the nearest valid key.
+ * path NULL: defaults and overrides only. */
+enum shoal_status config_load(struct config *c, const char *path, const char *const *overrides,
+                              int n_overrides);
+/* Reject impossible combinations (width % heads, layers % experts, judge % every, more workers than
+ * experts when n_workers > 0, ...). SHOAL_ECONFIG names the keys and what would do. */
+enum shoal_status config_validate(const struct config *c, int n_workers);
+/* The shape of one expert of a validated configuration. */
+struct gpt_shape config_shape(const struct config *c);
+/* Write every option as YAML that config_load reads back to the same struct. */
+enum shoal_status config_print(const struct config *c, FILE *to);
+/* The same into a malloc'ed string (mem_free). */
+enum shoal_status config_text(const struct config *c, char **out);
+/* Every option with type, range, default and help, from the same table. */
+void config_help(FILE *to);
+/* 64-bit digest of config_text; all ranks must agree. */
+enum shoal_status config_digest(const struct config *c, uint64_t *out);
+/* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
+ * run.minutes, run.log, run.out, snapshot.*, device, transport, threads) are ignored; any other
+ * difference is SHOAL_ECONFIG naming key, old and new value. */
+enum shoal_status config_check_resume(const struct config *now, const struct config *then);

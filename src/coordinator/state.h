@@ -1,0 +1,42 @@
+/* state.h - the coordinator as a pure state machine: events in, actions out. No MPI, clock or I/O,
+ * so that a simulator can drive it and a ledger can replay it. */
+#pragma once
+#include <stdint.h>
+#include "config/config.h"
+#include "evo/ledger.h"
+#include "evo/protocol.h"
+
+struct coordinator_state;
+
+enum event_kind {
+    EVENT_START, /* once, first */
+    EVENT_REPORT /* a worker's record */
+};
+struct event {
+    enum event_kind kind;
+    double time_s;        /* since the run started, earlier sessions included */
+    struct report report; /* EVENT_REPORT */
+};
+
+/* What the loop must do now. Flags are false and pointers NULL where there is nothing to do. */
+struct actions {
+    bool send; /* order to every worker */
+    struct order order;
+    const struct judging *judged; /* a judging is complete (borrowed until the next event) */
+    bool commit; /* all shards of this step are on disk: write the index, then prune */
+    int64_t commit_step;
+    bool finished; /* nothing more will come */
+    bool late;     /* the report was late, repeated or unknown, and was ignored */
+};
+
+/* standing NULL: a new run. */
+enum shoal_status coordinator_state_create(const struct config *c, const struct standing *standing,
+                                           struct coordinator_state **out);
+void coordinator_state_destroy(struct coordinator_state **s);
+/* The only transition. SHOAL_ENUMERIC: every member's fitness is not finite. */
+enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
+                                   struct actions *out);
+/* What a snapshot of the present step must hold. */
+void coordinator_standing(const struct coordinator_state *s, struct standing *out);
+/* Members: K, or K + 1 with a recombinant. */
+int coordinator_members(const struct config *c);

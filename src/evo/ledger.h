@@ -1,0 +1,26 @@
+/* ledger.h - what happened and what stands, in scalars: kept by the coordinator, written with every
+ * snapshot, read back on resume. */
+#pragma once
+#include <stdint.h>
+#include "config/config.h"
+
+/* One judging, as kept in the ledger. */
+struct judging {
+    int64_t step;
+    double time_s;
+    int32_t best;    /* member */
+    double *fitness; /* members entries; owned by the history */
+};
+
+/* What must survive a restart besides the shards. */
+struct standing {
+    int64_t step;
+    int32_t best; /* at the last judging */
+    int32_t
+        round_done; /* whether the round at `step` had been applied when the snapshot was taken */
+    double best_fitness;
+    int32_t champion; /* all-time best: member, step, fitness; -1 while there is none */
+    int64_t champion_step;
+    double champion_fitness;
+    uint8_t live[SHOAL_MAX_EXPERTS];
+};

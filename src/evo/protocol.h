@@ -1,0 +1,39 @@
+/* protocol.h - the records that travel between workers and coordinator. Plain data, sent as bytes
+ * between processes of the same program on machines of the same kind. */
+#pragma once
+#include <stdint.h>
+#include "config/config.h"
+
+enum report_kind {
+    REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
+                        {tokens} */
+    REPORT_FITNESS,  /* a member was judged: value = {fitness} */
+    REPORT_ROUND, /* a round was done: value = {seconds}, count = {bytes sent}; member = attractor
+                   */
+    REPORT_WROTE  /* an expert's shard is on disk: value = {seconds}, count = {bytes} */
+};
+
+struct report {
+    int32_t kind; /* enum report_kind */
+    int32_t worker;
+    int32_t member; /* expert number, or K for the recombinant */
+    int32_t reserved;
+    int64_t step;
+    int64_t count[2];
+    double value[4];
+};
+
+/* What every worker does next. Carried out in the order of the fields. */
+struct order {
+    int64_t step; /* the step all experts stand at */
+    int32_t best; /* standing decision: the best member at the last judging; K: the recombinant */
+    int32_t save_best; /* nonzero: whoever holds member `best` writes best.h5 */
+    int32_t round;     /* nonzero: exchange and evolve now */
+    int32_t snapshot;  /* nonzero: write shards, report each */
+    int32_t stop;      /* nonzero: the run ends here; the only way a worker's loop ends */
+    int32_t reserved;
+    int64_t until; /* else: train to this step, with rounds at multiples of evolution.every before
+                      it, then judge and report every member's fitness */
+    double best_fitness;
+    uint8_t live[SHOAL_MAX_EXPERTS]; /* whose fitness was finite at the last judging */
+};

@@ -1,0 +1,190 @@
+/* kernels.h - every piece of arithmetic shoal does on tensors, behind one interface.
+ *
+ * Argument order is always: device, outputs, inputs, sizes, scalars. Inputs are never written, not
+ * even as scratch. Tensors are contiguous and row-major. Calls are queued on the device's stream
+ * (the CPU backend finishes before it returns); device_sync waits. The functions here check shapes
+ * and types, then call the backend's table: backends check nothing.
+ *
+ * B batch, T sequence, R = B*T rows, C width, NH heads, HS = C/NH, V vocabulary, Vp padded
+ * vocabulary, O outputs, I inputs. "act" is the activation type: f32, or bf16 when training in
+ * bf16. Sums inside kernels are float32 or better. Results do not depend on anything but arguments
+ * and thread count. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include "base/rng.h"
+#include "base/status.h"
+
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_I32 };
+
+/* A tensor someone else owns. Passed by value. data NULL means "none" where a function allows it.
+ */
+struct view {
+    void *data;     /* on the device the call is made with */
+    int64_t dim[4]; /* dim[0] slowest; unused dims are 1 */
+    enum dtype dtype;
+};
+
+static inline struct view view_make(void *data, enum dtype dtype, int64_t d0, int64_t d1)
+{
+    const struct view v = {data, {d0, d1, 1, 1}, dtype};
+    return v;
+}
+static inline int64_t view_count(struct view v)
+{
+    return v.dim[0] * v.dim[1] * v.dim[2] * v.dim[3];
+}
+/* Bytes of one element. */
+static inline size_t dtype_bytes(enum dtype t)
+{
+    return t == DTYPE_BF16 ? 2 : 4;
+}
+
+struct device; /* one CPU team or one GPU with its compute stream */
+
+/* ---- devices ----------------------------------------------------------------------------------
+ */
+
+/* name: "cpu", or "auto" for the best one there is; index: which GPU; threads: OpenMP threads of
+ * the CPU team, 0 for OpenMP's own default. SHOAL_ENOTSUP: not built in. SHOAL_EDEVICE: there is
+ * none. */
+enum shoal_status device_open(const char *name, int index, int threads, struct device **out);
+void device_close(struct device **dev);
+const char *device_name(const struct device *dev);
+/* "cpu, 2 threads, avx512_core_bf16": for people. Owned by the device. */
+const char *device_describe(const struct device *dev);
+/* Whether device memory is ordinary host memory, so that pointers may be used on either side. */
+bool device_is_host(const struct device *dev);
+/* bytes of zeroed memory, 64-byte aligned (256 on GPUs). out is void **. */
+enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out);
+void device_free(struct device *dev, void *p);
+enum shoal_status device_upload(struct device *dev, void *dst, const void *host, size_t bytes);
+enum shoal_status device_download(struct device *dev, void *host, const void *src, size_t bytes);
+enum shoal_status device_copy(struct device *dev, void *dst, const void *src, size_t bytes);
+enum shoal_status device_zero(struct device *dev, void *dst, size_t bytes);
+enum shoal_status device_sync(struct device *dev);
+
+/* ---- the network ------------------------------------------------------------------------------
+ */
+
+/* out = x in out's type; same count, f32 and bf16 (round to nearest even). */
+enum shoal_status kernel_convert(struct device *dev, struct view out, struct view x);
+/* sum (R, C) f32 = a + b; b act or f32. sum may be a itself. */
+enum shoal_status kernel_add(struct device *dev, struct view sum, struct view a, struct view b);
+
+/* out (R, C) f32 = wte[tokens] + wpe[position]. tokens (B, T) i32, position = column. wte (Vp, C),
+ * wpe (T_max, C) f32. */
+enum shoal_status kernel_embed(struct device *dev, struct view out, struct view tokens,
+                               struct view wte, struct view wpe);
+/* dwte (Vp, C), dwpe (T_max, C) f32 are added to. dout (R, C) f32. Deterministic. */
+enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
+                                    struct view dout, struct view tokens);
+
+/* out (R, O) f32 or bf16 = x (R, I) . w (O, I)^T + bias (O) f32; bias may be none. x, w same type.
+ */
+enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
+                                struct view bias);
+/* dx (R, I) f32 or bf16 = dout (R, O) . w (O, I). dout, w same type. accumulate: dx is added to
+ * (then it is f32). */
+enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
+                                       struct view w, bool accumulate);
+/* dw (O, I) f32 += dout (R, O)^T . x (R, I); dbias (O) f32 += column sums of dout, may be none. */
+enum shoal_status kernel_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
+                                       struct view dout, struct view x);
+
+/* out (R, C) act = (x - mean) * rstd * gain + bias; mean, rstd (R) f32 are kept for the backward
+ * pass; x (R, C) f32; gain, bias (C) f32; rstd = 1/sqrt(var + eps). */
+enum shoal_status kernel_layernorm(struct device *dev, struct view out, struct view mean,
+                                   struct view rstd, struct view x, struct view gain,
+                                   struct view bias, float eps);
+/* dx (R, C) f32 += gradient; dgain, dbias (C) f32 +=; dout (R, C) act or f32. */
+enum shoal_status kernel_layernorm_grad(struct device *dev, struct view dx, struct view dgain,
+                                        struct view dbias, struct view dout, struct view x,
+                                        struct view mean, struct view rstd, struct view gain);
+
+/* out = GELU(x), tanh form (Hendrycks & Gimpel 2016; GPT-2's "gelu_new"). act types, same count. */
+enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x);
+/* dx = dout * GELU'(x). dx may be dout itself. */
+enum shoal_status kernel_gelu_grad(struct device *dev, struct view dx, struct view dout,
+                                   struct view x);
+
+/* Causal multi-head attention, scale 1/sqrt(HS). out (B, T, C) act; stats (B, NH, T) f32 =
+ * log-sum-exp of each row of scores, kept for the backward pass; qkv (B, T, 3C) act: Q|K|V blocks
+ * of C, heads contiguous inside each. At most a tile of the T x T scores per thread exists at a
+ * time. */
+enum shoal_status kernel_attention(struct device *dev, struct view out, struct view stats,
+                                   struct view qkv, int heads);
+/* dqkv (B, T, 3C) act is set. dout (B, T, C) act; out, stats, qkv from the forward pass. */
+enum shoal_status kernel_attention_grad(struct device *dev, struct view dqkv, struct view dout,
+                                        struct view out, struct view stats, struct view qkv,
+                                        int heads);
+/* One new position of one sequence with a cache: out (C) f32; qkv (3C) f32 of the new position;
+ * keys, values (T_max, C) f32: row `position` is written, rows before it are read. */
+enum shoal_status kernel_attention_decode(struct device *dev, struct view out, struct view keys,
+                                          struct view values, struct view qkv, int64_t position,
+                                          int heads);
+
+/* losses (R) f32 in nats; logits (R, Vp) act or f32 is replaced by its gradient times scale when
+ * with_grad, and by anything otherwise. targets (R) i32; a target < 0 gives loss 0 and gradient 0.
+ * Columns >= vocab are treated as absent; their gradient is 0. */
+enum shoal_status kernel_xent(struct device *dev, struct view losses, struct view logits,
+                              struct view targets, int vocab, float scale, bool with_grad);
+/* *out (on the host) = sum of n floats, in double precision and fixed order; waits for the device.
+ */
+enum shoal_status kernel_sum(struct device *dev, double *out, const float *x, int64_t n);
+
+/* ---- the optimiser ----------------------------------------------------------------------------
+ */
+
+struct adamw_args {
+    float lr, beta1, beta2, eps;
+    float decay;      /* decoupled: w -= lr * decay * w */
+    float grad_scale; /* gradients are multiplied by this first (clipping) */
+    int64_t step;     /* 1-based, for bias correction */
+};
+
+/* *out (on the host) = sum of squares, in double precision and fixed order; waits for the device.
+ */
+enum shoal_status kernel_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+/* One AdamW step (Loshchilov & Hutter 2019) over n elements of w, m, v, grad (f32):
+ * m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr (m_hat / (sqrt(v_hat) + eps) + decay w).
+ * w16 (bf16) receives the rounded new weights; may be NULL. */
+enum shoal_status kernel_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
+                               const float *grad, int64_t n, struct adamw_args a);
+
+/* ---- evolution: one tensor at a time; formulas in evo/operators.h
+ * -------------------------------- */
+
+struct swarm_args {
+    float inertia, cognitive, social;
+    int draw, law;       /* enum draw_by, enum draw_law of config.h */
+    struct rng_key own;  /* key of r1: stream, expert, round and tensor filled in */
+    struct rng_key best; /* key of r2 */
+};
+
+/* v <- inertia v + cognitive r1 (own_best - x) + social r2 (attractor - x); x <- x + v.
+ * x, own_best, attractor: (rows, cols) f32. velocity NULL when inertia == 0 (v is not kept),
+ * own_best NULL when cognitive == 0. With only social == 1 drawn constant, x becomes exactly the
+ * attractor. */
+enum shoal_status kernel_swarm(struct device *dev, float *x, float *velocity, const float *own_best,
+                               const float *attractor, int64_t rows, int64_t cols,
+                               struct swarm_args a);
+/* x <- attractor where a number drawn once per `by` (enum draw_by) is < rate; one parent per
+ * element. */
+enum shoal_status kernel_crossover(struct device *dev, float *x, const float *attractor,
+                                   int64_t rows, int64_t cols, float rate, int by,
+                                   struct rng_key key);
+
+struct mutate_args {
+    float rate, scale;           /* probability; standard deviation in AdamW steps */
+    float lr, beta1, beta2, eps; /* of the present step */
+    int64_t step;                /* AdamW steps taken; 0: nothing mutates */
+    struct rng_key which, noise;
+};
+
+/* x += N(0,1) * scale * lr * |m_hat| / (sqrt(v_hat) + eps), with probability rate per element. */
+enum shoal_status kernel_mutate(struct device *dev, float *x, const float *m, const float *v,
+                                int64_t n, struct mutate_args a);
+/* out = alpha * x + beta * out over n elements (beta 0: out need not be initialised). */
+enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, int64_t n,
+                               float alpha, float beta);

@@ -1,0 +1,75 @@
+/* kernels_impl.h - what a backend must supply. Include only from src/kernels/. */
+#pragma once
+#ifndef SHOAL_KERNELS_PRIVATE
+#error "kernels_impl.h is private to src/kernels; use kernels.h"
+#endif
+#include "kernels/kernels.h"
+
+/* The same functions as in kernels.h, arguments already checked. */
+struct kernel_ops {
+    const char *name;
+    enum shoal_status (*open)(int index, int threads, struct device **out);
+    void (*close)(struct device *dev);
+    enum shoal_status (*alloc)(struct device *dev, size_t bytes, const char *what, void **out);
+    void (*free)(struct device *dev, void *p);
+    enum shoal_status (*upload)(struct device *dev, void *dst, const void *src, size_t bytes);
+    enum shoal_status (*download)(struct device *dev, void *dst, const void *src, size_t bytes);
+    enum shoal_status (*copy)(struct device *dev, void *dst, const void *src, size_t bytes);
+    enum shoal_status (*zero)(struct device *dev, void *dst, size_t bytes);
+    enum shoal_status (*sync)(struct device *dev);
+
+    enum shoal_status (*convert)(struct device *dev, struct view out, struct view x);
+    enum shoal_status (*add)(struct device *dev, struct view sum, struct view a, struct view b);
+    enum shoal_status (*embed)(struct device *dev, struct view out, struct view tokens,
+                               struct view wte, struct view wpe);
+    enum shoal_status (*embed_grad)(struct device *dev, struct view dwte, struct view dwpe,
+                                    struct view dout, struct view tokens);
+    enum shoal_status (*matmul)(struct device *dev, struct view out, struct view x, struct view w,
+                                struct view bias);
+    enum shoal_status (*matmul_grad_x)(struct device *dev, struct view dx, struct view dout,
+                                       struct view w, bool accumulate);
+    enum shoal_status (*matmul_grad_w)(struct device *dev, struct view dw, struct view dbias,
+                                       struct view dout, struct view x);
+    enum shoal_status (*layernorm)(struct device *dev, struct view out, struct view mean,
+                                   struct view rstd, struct view x, struct view gain,
+                                   struct view bias, float eps);
+    enum shoal_status (*layernorm_grad)(struct device *dev, struct view dx, struct view dgain,
+                                        struct view dbias, struct view dout, struct view x,
+                                        struct view mean, struct view rstd, struct view gain);
+    enum shoal_status (*gelu)(struct device *dev, struct view out, struct view x);
+    enum shoal_status (*gelu_grad)(struct device *dev, struct view dx, struct view dout,
+                                   struct view x);
+    enum shoal_status (*attention)(struct device *dev, struct view out, struct view stats,
+                                   struct view qkv, int heads);
+    enum shoal_status (*attention_grad)(struct device *dev, struct view dqkv, struct view dout,
+                                        struct view out, struct view stats, struct view qkv,
+                                        int heads);
+    enum shoal_status (*attention_decode)(struct device *dev, struct view out, struct view keys,
+                                          struct view values, struct view qkv, int64_t position,
+                                          int heads);
+    enum shoal_status (*xent)(struct device *dev, struct view losses, struct view logits,
+                              struct view targets, int vocab, float scale, bool with_grad);
+    enum shoal_status (*sum)(struct device *dev, double *out, const float *x, int64_t n);
+    enum shoal_status (*sumsq)(struct device *dev, double *out, const float *x, int64_t n);
+    enum shoal_status (*adamw)(struct device *dev, float *w, void *w16, float *m, float *v,
+                               const float *grad, int64_t n, struct adamw_args a);
+    enum shoal_status (*swarm)(struct device *dev, float *x, float *velocity, const float *own_best,
+                               const float *attractor, int64_t rows, int64_t cols,
+                               struct swarm_args a);
+    enum shoal_status (*crossover)(struct device *dev, float *x, const float *attractor,
+                                   int64_t rows, int64_t cols, float rate, int by,
+                                   struct rng_key key);
+    enum shoal_status (*mutate)(struct device *dev, float *x, const float *m, const float *v,
+                                int64_t n, struct mutate_args a);
+    enum shoal_status (*axpby)(struct device *dev, float *out, const float *x, int64_t n,
+                               float alpha, float beta);
+};
+
+/* Backends put this first in their own struct. */
+struct device {
+    const struct kernel_ops *ops;
+    bool is_host;       /* device memory is host memory */
+    char describe[128]; /* for people */
+};
+
+extern const struct kernel_ops cpu_ops; /* cpu/backend.c: always built */

@@ -1,0 +1,48 @@
+/* index.h - a snapshot is an index that points at the shards of one step. Written last: its
+ * appearance is the commit. Scalars only; never looks at tensors.
+ *
+ *   RUN/experts/0003/step-00001000.h5    shards
+ *   RUN/snapshots/step-00001000.h5       index: attributes, /ledger tables, /experts/0003 external
+ * links RUN/best.h5  RUN/latest -> snapshots/step-00001000.h5 */
+#pragma once
+#include <stdint.h>
+#include "config/config.h"
+#include "evo/ledger.h"
+
+struct snapshot_index {
+    char run_id[40];
+    int experts, members;
+    int workers;   /* world's workers when it was written */
+    double time_s; /* run time so far, all sessions */
+    struct standing standing;
+    int64_t n_judgings;
+    struct judging
+        *judgings; /* owned, with their fitness arrays, when read; borrowed when writing */
+    char *config;  /* YAML text; owned when read */
+};
+
+/* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
+enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t step);
+enum shoal_status run_index_path(char *out, const char *run, int64_t step);
+enum shoal_status run_best_path(char *out, const char *run);
+/* Whether `dir` holds a run (config.yaml or snapshots/). */
+bool run_exists(const char *dir);
+/* Make RUN, RUN/snapshots, RUN/experts/NNNN; SHOAL_EIO when it cannot be written. */
+enum shoal_status run_make(const char *dir, int experts);
+
+/* Write RUN/snapshots/step-N.h5, then RUN/latest. Coordinator only. */
+enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes);
+/* Read one index. SHOAL_EFORMAT when it is not one. index_free afterwards. */
+enum shoal_status index_read(const char *path, struct snapshot_index *out);
+void index_free(struct snapshot_index *index);
+/* The newest index of a run that reads back and whose shards all exist with the right run id and
+ * step; damaged ones are skipped with a warning. SHOAL_EIO: there is none. path_out: SHOAL_MAX_PATH
+ * bytes. */
+enum shoal_status index_find_latest(const char *run, char *path_out);
+/* Remove all but the newest `keep` snapshots (indices first, then their shards) and the shards of
+ * no snapshot older than the newest; 0 keeps all. Coordinator only. */
+enum shoal_status index_prune(const char *run, int64_t keep);
+/* What SNAPSHOT on a command line means: a shard is itself; a run directory gives its best.h5; an
+ * index gives the shard of its best expert. SHOAL_EIO, SHOAL_EFORMAT. shard_out: SHOAL_MAX_PATH
+ * bytes. */
+enum shoal_status snapshot_resolve(const char *path, char *shard_out);

@@ -1,0 +1,19 @@
+/* worker.h - one rank: train its experts in turn, judge, report, obey, repeat. */
+#pragma once
+#include "comm/comm.h"
+#include "config/config.h"
+#include "snapshot/index.h"
+
+struct worker;
+
+/* Open device and data, create or (resume not NULL) load this worker's experts: worker w of W owns
+ * experts [w*K/W, (w+1)*K/W). Not collective. */
+enum shoal_status worker_create(const struct config *cfg, struct comm *comm, const char *run_id,
+                                const struct snapshot_index *resume, struct worker **out);
+void worker_destroy(struct worker **w);
+/* Carry out orders until one says stop. Collective over the workers. */
+enum shoal_status worker_run(struct worker *w);
+/* First expert of worker w of `workers`; expert_first(w + 1) ends its range. */
+int worker_first_expert(int worker, int workers, int experts);
+/* The worker that owns an expert. */
+int worker_of_expert(int expert, int workers, int experts);
