@@ -29,6 +29,9 @@ enum shoal_status shoal_fail(enum shoal_status code, const char *file, int line,
 /* The recorded cause, one line, no newline. "" when nothing failed. Valid until the next failure.
  */
 const char *shoal_failure_text(void);
+/* Empty the record: its text has been printed, or another rank prints it. main() then says nothing
+ * more. */
+void shoal_failure_told(void);
 /* The calls the failure passed through, one "file:line call" per line, innermost first; printed
  * by main() when SHOAL_TRACE is set in the environment. */
 const char *shoal_failure_trace(void);
