@@ -119,10 +119,13 @@ struct config {
 void config_defaults(struct config *c);
 /* Load a YAML file over the defaults, then apply overrides ("key=value") in order, presets first:
  * model.preset and evolution.preset, from wherever they are set last, are expanded before any
- * explicit key. SHOAL_EIO; SHOAL_ECONFIG names file, line, key and the nearest valid key.
- * path NULL: defaults and overrides only. */
+ * explicit key. What cannot be combined (see config_validate, but for missing data) is refused here
+ * too, because only here the line is known. SHOAL_EIO; SHOAL_ECONFIG names file, line, key and the
+ * nearest valid key. path NULL: defaults and overrides only. */
 enum shoal_status config_load(struct config *c, const char *path, const char *const *overrides,
                               int n_overrides);
+/* The same from YAML text in memory, without overrides; `name` stands for the file in messages. */
+enum shoal_status config_parse(struct config *c, const char *text, const char *name);
 /* Reject impossible combinations (width % heads, layers % experts, judge % every, more workers than
  * experts when n_workers > 0, ...). SHOAL_ECONFIG names the keys and what would do. */
 enum shoal_status config_validate(const struct config *c, int n_workers);
@@ -134,7 +137,8 @@ enum shoal_status config_print(const struct config *c, FILE *to);
 enum shoal_status config_text(const struct config *c, char **out);
 /* Every option with type, range, default and help, from the same table. */
 void config_help(FILE *to);
-/* 64-bit digest of config_text; all ranks must agree. */
+/* 64-bit digest of every option on which all ranks must agree: not run.out, run.log, device and
+ * threads. */
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.log, run.out, snapshot.*, device, transport, threads) are ignored; any other

@@ -1,0 +1,96 @@
+/* presets.c - a preset is nothing but a list of option values; what it does not name keeps its
+ * default. Anything set by hand comes after it and wins. */
+#include <string.h>
+#include "config/assignments.h"
+
+struct preset {
+    const char *key, *name; /* "model.preset", "gpt2" */
+    struct {
+        const char *key, *value;
+    } set[24]; /* ends at a NULL key */
+};
+
+#define GPT2_SIZE(preset_name, layer_count, channels, head_count)                                  \
+    {                                                                                              \
+        "model.preset", preset_name,                                                               \
+        {                                                                                          \
+            {"model.layers", layer_count}, {"model.width", channels}, {"model.heads", head_count}, \
+                {"model.context", "1024"},                                                         \
+            {                                                                                      \
+                "model.vocab", "50257"                                                             \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+static const struct preset presets[] = {
+    /* Radford et al. 2019, table 2, with the head counts of the released models. */
+    GPT2_SIZE("gpt2", "12", "768", "12"),
+    GPT2_SIZE("gpt2-medium", "24", "1024", "16"),
+    GPT2_SIZE("gpt2-large", "36", "1280", "20"),
+    GPT2_SIZE("gpt2-xl", "48", "1600", "25"),
+
+    /* Independent experts; the best is kept. */
+    {"evolution.preset",
+     "none",
+     {{"evolution.recombine", "false"},
+      {"evolution.body.attractor", "none"},
+      {"evolution.io.attractor", "none"}}},
+
+    /* The recombinant competes; every expert takes a full step to the best member. */
+    {"evolution.preset",
+     "shoal",
+     {{"evolution.recombine", "true"},
+      {"evolution.body.attractor", "best"},
+      {"evolution.body.social", "1"},
+      {"evolution.io.attractor", "best"},
+      {"evolution.io.social", "1"}}},
+
+    /* The paper: matrices of the blocks swarm to the best expert, cross over with it and mutate;
+     * embedding and head are shared. */
+    {"evolution.preset",
+     "eoe",
+     {{"evolution.recombine", "false"},
+      {"evolution.body.attractor", "best"},
+      {"evolution.body.tensors", "matrices"},
+      {"evolution.body.inertia", "0"},
+      {"evolution.body.social", "2"},
+      {"evolution.body.draw", "element"},
+      {"evolution.body.law", "koifish"},
+      {"evolution.body.crossover", "0.6"},
+      {"evolution.body.crossover_by", "element"},
+      {"evolution.body.mutation", "0.001"},
+      {"evolution.body.mutation_scale", "1"},
+      {"evolution.io.attractor", "mean"},
+      {"evolution.io.social", "1"},
+      {"evolution.io.draw", "constant"}}},
+
+    /* What the published code does: follow the expert trained last, and never mutate. */
+    {"evolution.preset",
+     "koifish",
+     {{"evolution.recombine", "false"},
+      {"evolution.body.attractor", "last"},
+      {"evolution.body.tensors", "matrices"},
+      {"evolution.body.social", "2"},
+      {"evolution.body.draw", "element"},
+      {"evolution.body.law", "koifish"},
+      {"evolution.body.crossover", "0.6"},
+      {"evolution.body.crossover_by", "element"},
+      {"evolution.body.moments", "keep"},
+      {"evolution.io.attractor", "mean"},
+      {"evolution.io.social", "1"},
+      {"evolution.io.draw", "constant"}}},
+};
+
+enum shoal_status preset_apply(struct config *c, const char *key, const char *name)
+{
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        const struct preset *p = &presets[i];
+        if (strcmp(p->key, key) != 0 || strcmp(p->name, name) != 0) continue;
+        for (int j = 0; p->set[j].key; j++) {
+            const struct option *o = option_find(p->set[j].key);
+            SHOAL_ASSERT(o);
+            SHOAL_TRY(option_set(c, o, p->set[j].value));
+        }
+    }
+    return SHOAL_OK;
+}

@@ -1,0 +1,153 @@
+/* validate.c - values that are fine alone and cannot be combined. */
+#include <string.h>
+#include "config/assignments.h"
+
+/* Refuse unless cond; keys: the options that disagree. */
+#define AGREE(cond, keys_of, ...)                                                                  \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            *keys = (keys_of);                                                                     \
+            return SHOAL_FAIL(SHOAL_ECONFIG, __VA_ARGS__);                                         \
+        }                                                                                          \
+    } while (0)
+
+static enum shoal_status check_run(const struct config *c, const char **keys)
+{
+    const char *allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const size_t length = strlen(c->run.name);
+    AGREE(length > 0 && strspn(c->run.name, allowed) == length, "run.name",
+          "run.name '%s' must be made of letters, digits, '.', '_' and '-', because it names a "
+          "directory",
+          c->run.name);
+    AGREE(c->run.out[0], "run.out", "run.out must name a directory");
+    return SHOAL_OK;
+}
+
+/* Largest divisor of n that is at most limit. */
+static int divisor_below(int n, int limit)
+{
+    int d = limit < n ? limit : n;
+    while (d > 1 && n % d != 0)
+        d--;
+    return d;
+}
+
+static enum shoal_status check_depth(const struct config *c, const char **keys)
+{
+    const int layers = c->model.layers, experts = c->population.experts;
+    const int each = c->population.layers_per_expert;
+    const char *const depth = "model.layers population.experts population.layers_per_expert";
+    AGREE(layers > 0 || each > 0, depth,
+          "model.layers is 0 and so is population.layers_per_expert; set one of them");
+    if (each > 0) {
+        AGREE(layers == 0 || layers == (int64_t)each * experts, depth,
+              "model.layers %d is not population.layers_per_expert %d times population.experts %d "
+              "(= %lld); leave model.layers out or make them agree",
+              layers, each, experts, (long long)each * experts);
+        return SHOAL_OK;
+    }
+    AGREE(layers % experts == 0, depth,
+          "model.layers %d cannot be divided among population.experts %d; use %d layers, or %d "
+          "experts, or set population.layers_per_expert",
+          layers, experts, (layers / experts + 1) * experts, divisor_below(layers, experts));
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_model(const struct config *c, const char **keys)
+{
+    AGREE(c->model.width % c->model.heads == 0, "model.width model.heads",
+          "model.width %d must be a multiple of model.heads %d; use width %d or %d heads",
+          c->model.width, c->model.heads, (c->model.width / c->model.heads + 1) * c->model.heads,
+          divisor_below(c->model.width, c->model.heads));
+    AGREE(strcmp(c->data.tokenizer, "bytes") != 0 || c->model.vocab >= 256,
+          "model.vocab data.tokenizer",
+          "model.vocab %d is too small for data.tokenizer bytes, which has 256 tokens",
+          c->model.vocab);
+    return check_depth(c, keys);
+}
+
+static enum shoal_status check_train(const struct config *c, const char **keys)
+{
+    const int micro = c->train.micro_batch;
+    AGREE(micro == 0 || c->train.batch % micro == 0, "train.batch train.micro_batch",
+          "train.micro_batch %d must divide train.batch %d; use %d", micro, c->train.batch,
+          divisor_below(c->train.batch, micro));
+    return SHOAL_OK;
+}
+
+/* The multiple of unit next above n. */
+static long long multiple_above(int64_t n, int64_t unit)
+{
+    return (long long)((n / unit + 1) * unit);
+}
+
+static enum shoal_status check_cadence(const struct config *c, const char **keys)
+{
+    const int64_t every = c->evolution.every, judge = c->evolution.judge;
+    AGREE(judge % every == 0, "evolution.judge evolution.every",
+          "evolution.judge %lld must be a multiple of evolution.every %lld; use %lld",
+          (long long)judge, (long long)every, multiple_above(judge, every));
+    AGREE(c->snapshot.every % judge == 0, "snapshot.every evolution.judge",
+          "snapshot.every %lld must be a multiple of evolution.judge %lld; use %lld, or 0 for only "
+          "the last",
+          (long long)c->snapshot.every, (long long)judge, multiple_above(c->snapshot.every, judge));
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_workers(const struct config *c, int n_workers, const char **keys)
+{
+    AGREE(n_workers <= c->population.experts, "population.experts",
+          "%d workers but only %d experts, so that some would have nothing to do; start %d ranks "
+          "(mpirun -n %d: one coordinator and a worker for each expert) or raise "
+          "population.experts to %d",
+          n_workers, c->population.experts, c->population.experts + 1, c->population.experts + 1,
+          n_workers);
+    return SHOAL_OK;
+}
+
+enum shoal_status config_combine(const struct config *c, int n_workers, const char **keys)
+{
+    SHOAL_TRY(check_run(c, keys));
+    SHOAL_TRY(check_model(c, keys));
+    SHOAL_TRY(check_train(c, keys));
+    SHOAL_TRY(check_cadence(c, keys));
+    return check_workers(c, n_workers, keys);
+}
+
+/* Structs filled in by hand may hold what option_set would have refused. */
+static enum shoal_status check_ranges(const struct config *c)
+{
+    struct config scratch = *c;
+    for (int i = 0; i < option_count; i++) {
+        char text[OPTION_TEXT];
+        option_text(text, c, &option_table[i]);
+        SHOAL_TRY(option_set(&scratch, &option_table[i], text));
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status config_validate(const struct config *c, int n_workers)
+{
+    SHOAL_TRY(check_ranges(c));
+    const char *keys;
+    SHOAL_TRY(config_combine(c, n_workers, &keys));
+    SHOAL_CHECK(c->data.train[0] && c->data.val[0], SHOAL_ECONFIG,
+                "data.%s is not set; make token shards with `shoal tokenize --tokenizer bytes "
+                "--out DIR FILE...`, then set data.train to DIR/train_*.bin and data.val to "
+                "DIR/val_*.bin",
+                c->data.train[0] ? "val" : "train");
+    return SHOAL_OK;
+}
+
+struct gpt_shape config_shape(const struct config *c)
+{
+    enum { VOCAB_MULTIPLE = 128 };
+    const int each = c->population.layers_per_expert;
+    return (struct gpt_shape){.layers = each > 0 ? each : c->model.layers / c->population.experts,
+                              .heads = c->model.heads,
+                              .width = c->model.width,
+                              .context = c->model.context,
+                              .vocab = c->model.vocab,
+                              .vocab_pad = (c->model.vocab + VOCAB_MULTIPLE - 1) / VOCAB_MULTIPLE *
+                                           VOCAB_MULTIPLE};
+}

@@ -1,0 +1,254 @@
+/* Combinations that cannot be run, the shape of an expert, the configurations that come along, and
+ * what may change on resume. */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "config/config.h"
+#include "support.h"
+
+static void test_refused_combinations(void **state)
+{
+    (void)state;
+    const char *const cases[][2] = {
+        {"model:\n  width: 100\n  heads: 3\n",
+         "x.yaml:3: model.width 100 must be a multiple of model.heads 3; use width 102 or 2 heads"},
+        {"model:\n  heads: 3\n  width: 100\n", "x.yaml:3: model.width 100"},
+        {"model: {heads: 3}\n", "x.yaml:1: model.width 128"},
+        {"population:\n  experts: 5\n", "x.yaml:2: model.layers 16 cannot be divided among "
+                                        "population.experts 5; use 20 layers, or "
+                                        "4 experts"},
+        {"model: {layers: 3}\n", "use 4 layers, or 3 experts"},
+        {"model: {layers: 0}\n", "set one of them"},
+        {"model: {layers: 12}\npopulation:\n  layers_per_expert: 4\n",
+         "x.yaml:3: model.layers 12 is not population.layers_per_expert 4 times "
+         "population.experts 4 (= 16)"},
+        {"model: {vocab: 128}\n", "model.vocab 128 is too small for data.tokenizer bytes"},
+        {"train:\n  micro_batch: 5\n", "x.yaml:2: train.micro_batch 5 must divide train.batch 16; "
+                                       "use 4"},
+        {"train:\n  micro_batch: 32\n", "train.micro_batch 32 must divide train.batch 16; use 16"},
+        {"evolution:\n  every: 30\n", "x.yaml:2: evolution.judge 100 must be a multiple of "
+                                      "evolution.every 30; use 120"},
+        {"snapshot:\n  every: 150\n", "x.yaml:2: snapshot.every 150 must be a multiple of "
+                                      "evolution.judge 100; use 200, or 0"},
+        {"run:\n  name: a/b\n", "x.yaml:2: run.name 'a/b' must be made of letters"},
+        {"run:\n  name: ''\n", "run.name ''"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct config c;
+        assert_int_equal(config_parse(&c, cases[i][0], "x.yaml"), SHOAL_ECONFIG);
+        assert_failure_says("x.yaml:");
+        assert_failure_says(cases[i][1]);
+    }
+}
+
+static void test_allowed_combinations(void **state)
+{
+    (void)state;
+    const char *const texts[] = {
+        "population: {layers_per_expert: 3}\n",
+        "model: {layers: 12}\npopulation: {layers_per_expert: 3}\n",
+        "snapshot: {every: 0}\n",
+        "train: {micro_batch: 16}\n",
+        "model: {vocab: 100}\ndata: {tokenizer: none}\n",
+        "population: {experts: 1}\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct config c;
+        assert_int_equal(config_parse(&c, texts[i], "x.yaml"), SHOAL_OK);
+    }
+}
+
+/* A configuration that can be run, made by hand. */
+static struct config runnable(void)
+{
+    struct config c;
+    config_defaults(&c);
+    strcpy(c.data.train, "train_*.bin");
+    strcpy(c.data.val, "val_*.bin");
+    return c;
+}
+
+static void test_validate(void **state)
+{
+    (void)state;
+    struct config c = runnable();
+    assert_int_equal(config_validate(&c, 0), SHOAL_OK);
+    assert_int_equal(config_validate(&c, 4), SHOAL_OK);
+    assert_int_equal(config_validate(&c, 5), SHOAL_ECONFIG);
+    assert_failure_says("5 workers but only 4 experts");
+    assert_failure_says("mpirun -n 5");
+    assert_failure_says("raise population.experts to 5");
+
+    c.data.val[0] = 0;
+    assert_int_equal(config_validate(&c, 1), SHOAL_ECONFIG);
+    assert_failure_says("data.val is not set");
+    assert_failure_says("shoal tokenize");
+    c.data.train[0] = 0;
+    assert_int_equal(config_validate(&c, 1), SHOAL_ECONFIG);
+    assert_failure_says("data.train is not set");
+}
+
+/* Values that no text could have set. */
+static void test_validate_checks_ranges(void **state)
+{
+    (void)state;
+    struct config c = runnable();
+    c.model.heads = 0;
+    assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
+    assert_failure_says("model.heads must be a whole number from 1");
+    c = runnable();
+    c.evolution.io.attractor = 17;
+    assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
+    assert_failure_says("evolution.io.attractor must be one of none, best, mean, last, found '17'");
+    c = runnable();
+    c.evolution.body.social = -1;
+    assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
+    assert_failure_says("evolution.body.social");
+    c = runnable();
+    c.train.lr = (double)NAN;
+    assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
+    assert_failure_says("train.lr");
+}
+
+static void test_shape(void **state)
+{
+    (void)state;
+    const char *const set[] = {"model.preset=gpt2-xl", "population.experts=6"};
+    struct config c;
+    assert_int_equal(config_load(&c, NULL, set, 2), SHOAL_OK);
+    struct gpt_shape s = config_shape(&c);
+    assert_int_equal(s.layers, 8);
+    assert_int_equal(s.heads, 25);
+    assert_int_equal(s.width, 1600);
+    assert_int_equal(s.context, 1024);
+    assert_int_equal(s.vocab, 50257);
+    assert_int_equal(s.vocab_pad, 50304);
+
+    const char *const outright[] = {"population.layers_per_expert=3", "population.experts=7"};
+    assert_int_equal(config_load(&c, NULL, outright, 2), SHOAL_OK);
+    assert_int_equal(c.model.layers, 0);
+    s = config_shape(&c);
+    assert_int_equal(s.layers, 3);
+    assert_int_equal(s.vocab_pad, 256);
+}
+
+/* Every configuration that comes with the program can be run as it is. */
+static void test_configs_folder(void **state)
+{
+    (void)state;
+    DIR *dir = opendir(CONFIGS_DIR);
+    assert_non_null(dir);
+    int found = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (!dot || strcmp(dot, ".yaml") != 0) continue;
+        char path[SHOAL_MAX_PATH];
+        assert_int_equal(path_format(path, "%s/%s", CONFIGS_DIR, entry->d_name), SHOAL_OK);
+        struct config c;
+        if (config_load(&c, path, NULL, 0) != SHOAL_OK || config_validate(&c, 1) != SHOAL_OK) {
+            fail_msg("%s", shoal_failure_text());
+        }
+        /* A file is named after its run. */
+        assert_int_equal(strlen(c.run.name), dot - entry->d_name);
+        assert_memory_equal(c.run.name, entry->d_name, strlen(c.run.name));
+        found++;
+    }
+    closedir(dir);
+    assert_true(found >= 5);
+}
+
+static void test_paper_sizes(void **state)
+{
+    (void)state;
+    const struct {
+        const char *file;
+        int experts, layers, width;
+    } cases[] = {{"gpt2-124m-2x6", 2, 6, 768},
+                 {"gpt2-774m-4x9", 4, 9, 1280},
+                 {"gpt2-1558m-6x8", 6, 8, 1600}};
+    for (int i = 0; i < 3; i++) {
+        char path[SHOAL_MAX_PATH];
+        assert_int_equal(path_format(path, "%s/%s.yaml", CONFIGS_DIR, cases[i].file), SHOAL_OK);
+        struct config c;
+        assert_int_equal(config_load(&c, path, NULL, 0), SHOAL_OK);
+        assert_int_equal(c.population.experts, cases[i].experts);
+        assert_int_equal(config_shape(&c).layers, cases[i].layers);
+        assert_int_equal(config_shape(&c).width, cases[i].width);
+        assert_int_equal(c.train.batch, 80);
+    }
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    const struct config then = runnable();
+    struct config now = then;
+    assert_int_equal(config_check_resume(&now, &then), SHOAL_OK);
+    now.run.steps = 5;
+    now.run.minutes = 2;
+    now.run.log = 3;
+    strcpy(now.run.out, "elsewhere");
+    now.snapshot.every = 200;
+    now.snapshot.keep = 9;
+    strcpy(now.device, "cpu");
+    strcpy(now.transport, "mpi");
+    now.threads = 7;
+    assert_int_equal(config_check_resume(&now, &then), SHOAL_OK);
+
+    now.model.width = 64;
+    assert_int_equal(config_check_resume(&now, &then), SHOAL_ECONFIG);
+    assert_failure_says("model.width is '64' now but was '128'");
+    now.train.lr = 0.5;
+    now.evolution.io.social = 2;
+    assert_int_equal(config_check_resume(&now, &then), SHOAL_ECONFIG);
+    assert_failure_says("model.width is '64' now but was '128' when the run started (and 2 more");
+}
+
+static uint64_t digest(const struct config *c)
+{
+    uint64_t value = 0;
+    assert_int_equal(config_digest(c, &value), SHOAL_OK);
+    return value;
+}
+
+static void test_digest(void **state)
+{
+    (void)state;
+    const struct config a = runnable();
+    struct config b = a;
+    strcpy(b.run.out, "elsewhere");
+    b.run.log = 7;
+    b.threads = 3;
+    assert_true(digest(&a) == digest(&b));
+    b.train.lr = nextafter(b.train.lr, 1);
+    assert_true(digest(&a) != digest(&b));
+    b = a;
+    b.run.steps++;
+    assert_true(digest(&a) != digest(&b));
+    b = a;
+    strcpy(b.data.train, b.data.val);
+    assert_true(digest(&a) != digest(&b));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refused_combinations),
+        cmocka_unit_test(test_allowed_combinations),
+        cmocka_unit_test(test_validate),
+        cmocka_unit_test(test_validate_checks_ranges),
+        cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_configs_folder),
+        cmocka_unit_test(test_paper_sizes),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_digest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
