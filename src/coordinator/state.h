@@ -29,14 +29,22 @@ struct actions {
     bool late;     /* the report was late, repeated or unknown, and was ignored */
 };
 
-/* standing NULL: a new run. */
+/* standing NULL: a new run; else resume from it, with the judgings up to it (n_judgings may be 0;
+ * copied). A run that already stands at or past run.steps only stops. */
 enum shoal_status coordinator_state_create(const struct config *c, const struct standing *standing,
+                                           const struct judging *judgings, int64_t n_judgings,
                                            struct coordinator_state **out);
 void coordinator_state_destroy(struct coordinator_state **s);
-/* The only transition. SHOAL_ENUMERIC: every member's fitness is not finite. */
+/* The only transition. SHOAL_ENUMERIC: every member's fitness is not finite; out->judged is set all
+ * the same, so that it can be recorded. */
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
                                    struct actions *out);
-/* What a snapshot of the present step must hold. */
+/* How things stand after the newest judging. */
 void coordinator_standing(const struct coordinator_state *s, struct standing *out);
+/* What the index of the newest ordered snapshot must hold: the standing when it was ordered, and
+ * the judgings up to then, oldest first; returns them (borrowed until the next event, not to be
+ * changed), n of them. Fitness is kept as reported, NAN and infinities included. */
+struct judging *coordinator_snapshot(const struct coordinator_state *s, struct standing *standing,
+                                     int64_t *n);
 /* Members: K, or K + 1 with a recombinant. */
 int coordinator_members(const struct config *c);

@@ -17,7 +17,8 @@ struct evolve_args {
     const float *attractor_v;
     bool is_attractor; /* this expert is the attractor: it stays exactly as it is */
     bool dead;         /* not finite at the last judging: takes the attractor's tensors whole and
-                          zero moments and velocity, all scopes */
+                          zero moments and velocity, whatever the rule's scope and strengths (also
+                          ATTRACT_NONE, when an attractor is given) */
     uint64_t seed;
     uint32_t round; /* number of this round */
     float lr;       /* learning rate of the present step, for mutation */

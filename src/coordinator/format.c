@@ -1,0 +1,136 @@
+/* format.c - widths are fixed so that the live line does not jitter and table columns agree. */
+#include "coordinator/format.h"
+#include <math.h>
+#include <stdio.h>
+
+void format_duration(char *out, double seconds)
+{
+    if (!isfinite(seconds) || seconds < 0.0) {
+        snprintf(out, FORMAT_WORD, "-");
+        return;
+    }
+    if (seconds < 9.95) {
+        snprintf(out, FORMAT_WORD, "%.1fs", seconds);
+        return;
+    }
+    const long long s = (long long)fmin(seconds + 0.5, 1e15);
+    if (s < 60)
+        snprintf(out, FORMAT_WORD, "%llds", s);
+    else if (s < 3600)
+        snprintf(out, FORMAT_WORD, "%lldm%02llds", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(out, FORMAT_WORD, "%lldh%02lldm", s / 3600, s % 3600 / 60);
+    else
+        snprintf(out, FORMAT_WORD, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
+}
+
+void format_count(char *out, double n)
+{
+    static const char units[] = {'k', 'M', 'B', 'T'};
+    if (!isfinite(n) || n < 0.0) {
+        snprintf(out, FORMAT_WORD, "-");
+        return;
+    }
+    if (n < 999.5) {
+        snprintf(out, FORMAT_WORD, "%.0f", n);
+        return;
+    }
+    size_t unit = 0;
+    double value = n / 1000.0;
+    /* 999.5 and not 1000: what would round up to four digits takes the next unit. */
+    for (; value >= 999.5 && unit + 1 < sizeof units; unit++)
+        value /= 1000.0;
+    const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+    snprintf(out, FORMAT_WORD, "%.*f%c", decimals, value, units[unit]);
+}
+
+void format_loss(char *out, double nats)
+{
+    if (isnan(nats))
+        snprintf(out, FORMAT_WORD, "nan");
+    else
+        snprintf(out, FORMAT_WORD, "%.4f", nats);
+}
+
+void format_member(char *out, int member, int experts)
+{
+    if (member < 0)
+        snprintf(out, FORMAT_WORD, "-");
+    else if (member == experts)
+        snprintf(out, FORMAT_WORD, "mean");
+    else
+        snprintf(out, FORMAT_WORD, "#%d", member);
+}
+
+static double percent(double step, int64_t steps)
+{
+    return steps > 0 ? 100.0 * step / (double)steps : 100.0;
+}
+
+void format_progress(char *out, size_t bytes, const struct progress *p)
+{
+    char rate[FORMAT_WORD], left[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD];
+    format_count(rate, p->tokens_per_s);
+    format_duration(left, p->left_s);
+    const int length =
+        snprintf(out, bytes, "step %.0f/%lld  %.0f%%  %s tok/s  ETA %s", floor(p->step),
+                 (long long)p->steps, floor(percent(p->step, p->steps)), rate, left);
+    if (p->best < 0 || length < 0 || (size_t)length >= bytes) return;
+    format_member(best, p->best, p->experts);
+    format_loss(loss, p->best_fitness);
+    snprintf(out + length, bytes - (size_t)length, "  best %s %s  spread %.3f", best, loss,
+             p->spread);
+}
+
+void format_header(char *out, size_t bytes, bool has_recombinant)
+{
+    snprintf(out, bytes, "%9s %8s %8s  %-6s %8s %9s %8s%s", "step", "elapsed", "tok/s", "best",
+             "loss", "all-time", "spread", has_recombinant ? "     mean" : "");
+}
+
+void format_row(char *out, size_t bytes, const struct judging_row *row)
+{
+    char elapsed[FORMAT_WORD], rate[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD],
+        all_time[FORMAT_WORD], mean[FORMAT_WORD];
+    format_duration(elapsed, row->time_s);
+    format_count(rate, row->tokens_per_s);
+    format_member(best, row->best, row->experts);
+    format_loss(loss, row->best_fitness);
+    format_loss(all_time, row->champion_fitness);
+    format_loss(mean, row->recombinant);
+    snprintf(out, bytes, "%9lld %8s %8s  %-6s %8s %8s%c %8.4f%s%s", (long long)row->step, elapsed,
+             rate, best, loss, all_time, row->new_champion ? '*' : ' ', row->spread,
+             row->has_recombinant ? "   " : "", row->has_recombinant ? mean : "");
+}
+
+void format_plain(char *out, size_t bytes, const struct judging_row *row)
+{
+    char elapsed[FORMAT_WORD], rate[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD],
+        all_time[FORMAT_WORD], mean[FORMAT_WORD];
+    format_duration(elapsed, row->time_s);
+    format_count(rate, row->tokens_per_s);
+    format_member(best, row->best, row->experts);
+    format_loss(loss, row->best_fitness);
+    format_loss(all_time, row->champion_fitness);
+    format_loss(mean, row->recombinant);
+    snprintf(out, bytes,
+             "step %lld/%lld  elapsed %s  %s tok/s  best %s %s  all-time %s  spread %.4f%s%s",
+             (long long)row->step, (long long)row->steps, elapsed, rate, best, loss, all_time,
+             row->spread, row->has_recombinant ? "  mean " : "", row->has_recombinant ? mean : "");
+}
+
+void format_summary(char *out, size_t bytes, const struct run_summary *s)
+{
+    char time[FORMAT_WORD], tokens[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD];
+    format_duration(time, s->time_s);
+    format_count(tokens, s->tokens);
+    format_member(best, s->champion, s->experts);
+    format_loss(loss, s->champion_fitness);
+    snprintf(out, bytes,
+             "%s after %lld of %lld steps, %s tokens, %s\n"
+             "best: %s at step %lld, loss %s (perplexity %.4g, %.4f bits/token)\n"
+             "weights: %s",
+             s->step >= s->steps ? "finished" : "stopped", (long long)s->step, (long long)s->steps,
+             tokens, time, best, (long long)s->champion_step, loss, exp(s->champion_fitness),
+             s->champion_fitness / 0.693147180559945309, s->best_path);
+}

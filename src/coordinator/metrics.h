@@ -1,0 +1,44 @@
+/* metrics.h - RUN/metrics.jsonl: one JSON object a line, flushed line by line.
+ *
+ * Every line has "event", "time" (seconds since the run started, earlier sessions included) and
+ * "step". A resumed run appends; lines after the step of its "start" line then come twice. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "evo/ledger.h"
+#include "evo/protocol.h"
+
+struct metrics;
+
+/* Open for appending. A last line cut short by a kill is removed first. SHOAL_EIO. */
+enum shoal_status metrics_open(const char *run, struct metrics **out);
+void metrics_close(struct metrics **m);
+
+struct metrics_start {
+    const char *run_id;
+    bool resumed;
+    int experts, members, workers;
+    int64_t params; /* per expert */
+    int64_t step, steps;
+    int64_t tokens_per_step; /* of one expert */
+};
+enum shoal_status metrics_write_start(struct metrics *m, double time_s,
+                                      const struct metrics_start *start);
+/* {"event":"step","expert","loss","lr","grad_norm","tokens","tokens_per_s"} */
+enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"judge","fitness":[every member; null where not finite],"best","best_fitness","spread",
+ * "champion","champion_step","champion_fitness"}; members: entries of "fitness", the recombinant
+ * last. champion: after this judging. */
+enum shoal_status metrics_write_judging(struct metrics *m, double time_s, const struct judging *j,
+                                        int experts, int members, const struct standing *standing);
+/* {"event":"round","source","seconds","bytes"} */
+enum shoal_status metrics_write_round(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"snapshot","seconds","stall_s","bytes"}: from the order to the commit, of which the
+ * slowest worker did not train stall_s; shards and index. */
+enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,
+                                         double seconds, double stall_s, int64_t bytes);
+/* {"event":"end","best","best_step","best_fitness","tokens","late"}; tokens of the population;
+ * late: reports that were ignored. */
+enum shoal_status metrics_write_end(struct metrics *m, double time_s,
+                                    const struct standing *standing, int64_t tokens, int64_t late);

@@ -1,0 +1,272 @@
+/* state.c - what rank 0 decides, and when.
+ *
+ * The machine waits for one judging at a time: the fitness of every member at step `until`. Once
+ * they are all in, it decides and orders the next stretch; whatever arrives for another step is
+ * late. An ordered snapshot is waited for alongside: workers write it before they train on, so its
+ * last shard comes before the next judging is complete. What the index must hold is copied when the
+ * snapshot is ordered, so that a slow disk cannot mix two steps.
+ *
+ * Nothing here depends on the order in which reports of one judging arrive. */
+#include "coordinator/state.h"
+#include <math.h>
+#include <string.h>
+#include "base/memory.h"
+#include "coordinator/history.h"
+#include "evo/plan.h"
+
+/* A snapshot that was ordered. */
+struct shards {
+    bool waiting; /* not all shards are on disk yet */
+    int n_wrote;
+    uint8_t wrote[SHOAL_MAX_EXPERTS];
+    struct standing standing; /* when it was ordered */
+    int64_t n_judgings;
+};
+
+struct coordinator_state {
+    struct config config;
+    int experts, members;
+    bool resumed, started;
+    bool stopped;  /* the last order says stop */
+    int64_t until; /* the judging waited for */
+    int n_heard;
+    uint8_t heard[SHOAL_MAX_EXPERTS + 1];
+    double fitness[SHOAL_MAX_EXPERTS + 1];
+    int64_t trained[SHOAL_MAX_EXPERTS]; /* newest step each expert reported */
+    int64_t round_step;                 /* newest round reported */
+    struct standing standing;           /* after the newest judging */
+    struct shards shards;
+    struct history history;
+};
+
+int coordinator_members(const struct config *c)
+{
+    return c->population.experts + (c->evolution.recombine ? 1 : 0);
+}
+
+static void standing_begin(struct standing *standing, int experts)
+{
+    memset(standing, 0, sizeof *standing);
+    standing->best = -1;
+    standing->best_fitness = NAN;
+    standing->champion = -1;
+    standing->champion_fitness = NAN;
+    memset(standing->live, 1, (size_t)experts);
+}
+
+enum shoal_status coordinator_state_create(const struct config *c, const struct standing *standing,
+                                           const struct judging *judgings, int64_t n_judgings,
+                                           struct coordinator_state **out)
+{
+    struct coordinator_state *s;
+    enum shoal_status st = SHOAL_OK;
+    *out = NULL;
+    SHOAL_CHECK(c->population.experts >= 1 && c->population.experts <= SHOAL_MAX_EXPERTS,
+                SHOAL_EARG, "population.experts is %d, not 1 to %d", c->population.experts,
+                SHOAL_MAX_EXPERTS);
+    SHOAL_TRY(mem_alloc(sizeof *s, "the coordinator's state", &s));
+    s->config = *c;
+    s->experts = c->population.experts;
+    s->members = coordinator_members(c);
+    s->history.members = s->members;
+    s->resumed = standing != NULL;
+    s->round_step = -1;
+    standing_begin(&s->standing, s->experts);
+    if (standing) s->standing = *standing;
+    for (int64_t i = 0; i < n_judgings; i++)
+        SHOAL_GOTO(history_add(&s->history, &judgings[i]));
+    *out = s;
+    return SHOAL_OK;
+done:
+    coordinator_state_destroy(&s);
+    return st;
+}
+
+void coordinator_state_destroy(struct coordinator_state **s)
+{
+    if (!*s) return;
+    history_clear(&(*s)->history);
+    mem_free(*s);
+    *s = NULL;
+}
+
+static int64_t next_judging(const struct coordinator_state *s, int64_t step)
+{
+    const int64_t judge = s->config.evolution.judge, next = (step / judge + 1) * judge;
+    return next < s->config.run.steps ? next : s->config.run.steps;
+}
+
+/* Send an order that carries the standing decision, and wait for the judging at `until`. */
+static void send_order(struct coordinator_state *s, struct order order, struct actions *out)
+{
+    order.step = s->standing.step;
+    order.best = s->standing.best;
+    order.best_fitness = s->standing.best_fitness;
+    memcpy(order.live, s->standing.live, sizeof order.live);
+    s->until = order.until;
+    s->stopped = order.stop != 0;
+    s->n_heard = 0;
+    memset(s->heard, 0, sizeof s->heard);
+    s->standing.round_done = order.round;
+    out->send = true;
+    out->order = order;
+}
+
+static enum shoal_status start(struct coordinator_state *s, struct actions *out)
+{
+    const int64_t step = s->standing.step, steps = s->config.run.steps;
+    struct order order = {0};
+    SHOAL_CHECK(!s->started, SHOAL_EARG, "the coordinator was started twice");
+    s->started = true;
+    for (int k = 0; k < s->experts; k++)
+        s->trained[k] = step;
+    if (s->resumed && step >= steps) {
+        order.stop = 1;
+        order.until = step;
+        out->finished = true;
+    } else if (s->resumed) {
+        /* A run that was stopped between two rounds and then lengthened does not get one there. */
+        order.round = !s->standing.round_done && step % s->config.evolution.every == 0;
+        order.until = next_judging(s, step);
+    }
+    send_order(s, order, out);
+    return SHOAL_OK;
+}
+
+static void begin_snapshot(struct coordinator_state *s)
+{
+    s->shards.waiting = true;
+    s->shards.n_wrote = 0;
+    memset(s->shards.wrote, 0, sizeof s->shards.wrote);
+    s->shards.standing = s->standing;
+    s->shards.n_judgings = s->history.n;
+}
+
+/* Take the decision of a complete judging over. Returns whether there is a new champion. */
+static bool update_standing(struct coordinator_state *s, const struct judging *judged)
+{
+    struct standing *now = &s->standing;
+    now->step = judged->step;
+    now->best = judged->best;
+    now->best_fitness = judged->fitness[judged->best];
+    (void)plan_live(judged->fitness, s->experts, now->live);
+    if (now->champion >= 0 && !(now->best_fitness < now->champion_fitness)) return false;
+    now->champion = now->best;
+    now->champion_step = now->step;
+    now->champion_fitness = now->best_fitness;
+    return true;
+}
+
+static enum shoal_status judge(struct coordinator_state *s, double time_s, struct actions *out)
+{
+    const struct config *c = &s->config;
+    const int64_t step = s->until;
+    const struct judging row = {.step = step,
+                                .time_s = time_s,
+                                .best = plan_best(s->fitness, s->members, s->experts),
+                                .fitness = s->fitness};
+    struct order order = {0};
+    SHOAL_TRY(history_add(&s->history, &row));
+    out->judged = &s->history.rows[s->history.n - 1];
+    SHOAL_CHECK(row.best >= 0, SHOAL_ENUMERIC,
+                "the held-out loss of every member is not finite at step %lld (all %d experts "
+                "diverged): lower train.lr (it is %g), lengthen train.warmup (%lld) or set "
+                "train.clip (%g), then continue from the last snapshot or start again",
+                (long long)step, s->experts, c->train.lr, (long long)c->train.warmup,
+                c->train.clip);
+    order.save_best = update_standing(s, out->judged);
+    order.stop = step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
+    order.round = !order.stop;
+    order.snapshot =
+        order.stop || (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
+    order.until = order.stop ? step : next_judging(s, step);
+    send_order(s, order, out);
+    if (order.snapshot) begin_snapshot(s);
+    return SHOAL_OK;
+}
+
+static bool is_expert(const struct coordinator_state *s, int member)
+{
+    return member >= 0 && member < s->experts;
+}
+
+static enum shoal_status hear_fitness(struct coordinator_state *s, const struct event *event,
+                                      struct actions *out)
+{
+    const struct report *r = &event->report;
+    out->late = s->stopped || r->step != s->until || r->member < 0 || r->member >= s->members ||
+                s->heard[r->member];
+    if (out->late) return SHOAL_OK;
+    s->heard[r->member] = 1;
+    s->fitness[r->member] = r->value[0];
+    s->n_heard++;
+    return s->n_heard < s->members ? SHOAL_OK : judge(s, event->time_s, out);
+}
+
+static void hear_wrote(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    struct shards *shards = &s->shards;
+    out->late = !shards->waiting || r->step != shards->standing.step || !is_expert(s, r->member) ||
+                shards->wrote[r->member];
+    if (out->late) return;
+    shards->wrote[r->member] = 1;
+    if (++shards->n_wrote < s->experts) return;
+    shards->waiting = false;
+    out->commit = true;
+    out->commit_step = shards->standing.step;
+    out->finished = s->stopped;
+}
+
+static void hear_step(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    out->late = s->stopped || !is_expert(s, r->member) || r->step > s->until ||
+                r->step <= s->trained[r->member];
+    if (!out->late) s->trained[r->member] = r->step;
+}
+
+static void hear_round(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    out->late =
+        s->stopped || r->step <= s->round_step || r->step < s->standing.step || r->step > s->until;
+    if (!out->late) s->round_step = r->step;
+}
+
+enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
+                                   struct actions *out)
+{
+    memset(out, 0, sizeof *out);
+    if (event->kind == EVENT_START) return start(s, out);
+    if (!s->started) {
+        out->late = true;
+        return SHOAL_OK;
+    }
+    switch (event->report.kind) {
+    case REPORT_FITNESS:
+        return hear_fitness(s, event, out);
+    case REPORT_WROTE:
+        hear_wrote(s, &event->report, out);
+        return SHOAL_OK;
+    case REPORT_STEP:
+        hear_step(s, &event->report, out);
+        return SHOAL_OK;
+    case REPORT_ROUND:
+        hear_round(s, &event->report, out);
+        return SHOAL_OK;
+    default:
+        out->late = true;
+        return SHOAL_OK;
+    }
+}
+
+void coordinator_standing(const struct coordinator_state *s, struct standing *out)
+{
+    *out = s->standing;
+}
+
+struct judging *coordinator_snapshot(const struct coordinator_state *s, struct standing *standing,
+                                     int64_t *n)
+{
+    *standing = s->shards.standing;
+    *n = s->shards.n_judgings;
+    return s->history.rows;
+}

@@ -1,0 +1,142 @@
+/* metrics.jsonl: what a line holds, and what appending does to a file that a kill cut short. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/files.h"
+#include "base/memory.h"
+#include "coordinator/metrics.h"
+
+static int make_folder(void **state)
+{
+    static const char name[] = "/tmp/shoal-metrics-XXXXXX";
+    char *folder = malloc(sizeof name);
+    if (!folder) return -1;
+    memcpy(folder, name, sizeof name);
+    *state = folder;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char path[SHOAL_MAX_PATH];
+    if (path_format(path, "%s/metrics.jsonl", (char *)*state) != SHOAL_OK) return -1;
+    (void)remove(path);
+    const int result = rmdir(*state);
+    free(*state);
+    return result;
+}
+
+/* The whole file; mem_free. */
+static char *contents(const char *folder)
+{
+    char path[SHOAL_MAX_PATH], *text;
+    size_t bytes;
+    assert_int_equal(path_format(path, "%s/metrics.jsonl", folder), SHOAL_OK);
+    assert_int_equal(file_read(path, &text, &bytes), SHOAL_OK);
+    return text;
+}
+
+static void lines_hold_what_is_promised(void **state)
+{
+    struct metrics *m;
+    assert_int_equal(metrics_open(*state, &m), SHOAL_OK);
+    const struct metrics_start start = {.run_id = "abc",
+                                        .resumed = true,
+                                        .experts = 2,
+                                        .members = 3,
+                                        .workers = 1,
+                                        .params = 1000,
+                                        .step = 40,
+                                        .steps = 100,
+                                        .tokens_per_step = 64};
+    const struct report step = {.kind = REPORT_STEP,
+                                .member = 1,
+                                .step = 50,
+                                .count = {3200},
+                                .value = {2.5, 0.001, NAN, 640.5}};
+    const struct report round = {
+        .kind = REPORT_ROUND, .member = 2, .step = 60, .count = {4000}, .value = {0.25}};
+    const struct judging judged = {
+        .step = 80, .time_s = 3.0, .best = 2, .fitness = (double[]){2.0, NAN, 1.5}};
+    const struct standing standing = {
+        .step = 80, .champion = 0, .champion_step = 40, .champion_fitness = 1.25};
+    assert_int_equal(metrics_write_start(m, 0.5, &start), SHOAL_OK);
+    assert_int_equal(metrics_write_step(m, 1.0, &step), SHOAL_OK);
+    assert_int_equal(metrics_write_round(m, 2.0, &round), SHOAL_OK);
+    assert_int_equal(metrics_write_judging(m, 3.0, &judged, 2, 3, &standing), SHOAL_OK);
+    assert_int_equal(metrics_write_snapshot(m, 4.0, 80, 0.75, 0.5, 9000), SHOAL_OK);
+    assert_int_equal(metrics_write_end(m, 5.0, &standing, 12800, 1), SHOAL_OK);
+    char *text = contents(*state); /* before closing: every line is flushed */
+    assert_string_equal(
+        text,
+        "{\"event\":\"start\",\"time\":0.5,\"step\":40,\"run_id\":\"abc\","
+        "\"shoal_version\":\"" SHOAL_VERSION "\",\"resumed\":true,\"experts\":2,\"members\":3,"
+        "\"workers\":1,\"params\":1000,\"steps\":100,\"tokens_per_step\":64}\n"
+        "{\"event\":\"step\",\"time\":1,\"step\":50,\"expert\":1,\"loss\":2.5,\"lr\":0.001,"
+        "\"grad_norm\":null,\"tokens\":3200,\"tokens_per_s\":640.5}\n"
+        "{\"event\":\"round\",\"time\":2,\"step\":60,\"source\":2,\"seconds\":0.25,\"bytes\":4000}"
+        "\n"
+        "{\"event\":\"judge\",\"time\":3,\"step\":80,\"fitness\":[2,null,1.5],\"best\":2,"
+        "\"best_fitness\":1.5,\"spread\":0,\"champion\":0,\"champion_step\":40,"
+        "\"champion_fitness\":1.25}\n"
+        "{\"event\":\"snapshot\",\"time\":4,\"step\":80,\"seconds\":0.75,\"stall_s\":0.5,"
+        "\"bytes\":9000}\n"
+        "{\"event\":\"end\",\"time\":5,\"step\":80,\"best\":0,\"best_step\":40,"
+        "\"best_fitness\":1.25,\"tokens\":12800,\"late\":1}\n");
+    mem_free(text);
+    metrics_close(&m);
+    assert_null(m);
+}
+
+/* Put text into the file, open and close it, and see what is left. */
+static void check_reopened(const char *folder, const char *before, size_t bytes, const char *after)
+{
+    char path[SHOAL_MAX_PATH];
+    struct metrics *m;
+    assert_int_equal(path_format(path, "%s/metrics.jsonl", folder), SHOAL_OK);
+    assert_int_equal(file_write(path, before, bytes), SHOAL_OK);
+    assert_int_equal(metrics_open(folder, &m), SHOAL_OK);
+    metrics_close(&m);
+    char *text = contents(folder);
+    assert_string_equal(text, after);
+    mem_free(text);
+}
+
+static void a_torn_line_is_removed(void **state)
+{
+    check_reopened(*state, "", 0, "");
+    check_reopened(*state, "{\"a\":1}\n", 8, "{\"a\":1}\n");
+    check_reopened(*state, "{\"a\":1}\n{\"b\":", 13, "{\"a\":1}\n");
+    check_reopened(*state, "{\"b\":", 5, "");
+    char *torn = malloc(20000);
+    assert_non_null(torn);
+    memset(torn, 'x', 20000); /* longer than what is looked at in one go */
+    memcpy(torn, "{}\n", 3);
+    check_reopened(*state, torn, 20000, "{}\n");
+    check_reopened(*state, torn, 4096 + 3, "{}\n");
+    free(torn);
+}
+
+static void a_folder_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    struct metrics *m;
+    assert_int_equal(metrics_open("/tmp/shoal-no-such-folder/run", &m), SHOAL_EIO);
+    assert_null(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(lines_hold_what_is_promised, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_torn_line_is_removed, make_folder, remove_folder),
+        cmocka_unit_test(a_folder_that_is_not_there_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

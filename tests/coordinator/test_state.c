@@ -1,0 +1,351 @@
+/* The coordinator's decisions from made-up reports. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <math.h>
+#include <string.h>
+#include <cmocka.h>
+#include "coordinator/machine.h"
+#include "base/status.h"
+
+/* Three experts and their mean, 100 steps judged every 40. */
+static const struct machine_shape plain = {
+    .experts = 3, .recombine = true, .steps = 100, .every = 10, .judge = 40, .snapshot_every = 80};
+
+struct expected {
+    int64_t step, until;
+    int best, save_best, round, snapshot, stop;
+};
+
+static void check_order(const struct actions *a, struct expected e)
+{
+    assert_true(a->send);
+    assert_int_equal(a->order.step, e.step);
+    assert_int_equal(a->order.until, e.until);
+    assert_int_equal(a->order.best, e.best);
+    assert_int_equal(a->order.save_best, e.save_best);
+    assert_int_equal(a->order.round, e.round);
+    assert_int_equal(a->order.snapshot, e.snapshot);
+    assert_int_equal(a->order.stop, e.stop);
+}
+
+static void a_run_from_start_to_end(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    struct actions a = machine_start(s);
+    check_order(&a, (struct expected){.step = 0, .until = 0, .best = -1});
+    assert_memory_equal(a.order.live, ((uint8_t[]){1, 1, 1, 0}), 4);
+
+    a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 1.0);
+    check_order(&a, (struct expected){.until = 40, .best = 1, .save_best = 1, .round = 1});
+    assert_non_null(a.judged);
+    assert_int_equal(a.judged->best, 1);
+    assert_true(a.judged->fitness[3] == 6.0 && a.judged->time_s == 1.0 && a.judged->step == 0);
+    assert_true(a.order.best_fitness == 4.0);
+
+    a = machine_judge(s, (double[]){4.5, 4.25, 4.5, 4.25}, 4, 40, 2.0);
+    check_order(&a, (struct expected){.step = 40, .until = 80, .best = 3, .round = 1});
+
+    a = machine_judge(s, (double[]){3.5, NAN, 3.0, 3.25}, 4, 80, 3.0);
+    check_order(
+        &a, (struct expected){
+                .step = 80, .until = 100, .best = 2, .save_best = 1, .round = 1, .snapshot = 1});
+    assert_memory_equal(a.order.live, ((uint8_t[]){1, 0, 1, 0}), 4);
+    a = machine_write(s, 3, 80);
+    assert_true(a.commit && a.commit_step == 80 && !a.finished);
+
+    a = machine_judge(s, (double[]){3.0, 3.5, 3.5, 3.5}, 4, 100, 4.0);
+    check_order(&a,
+                (struct expected){.step = 100, .until = 100, .best = 0, .snapshot = 1, .stop = 1});
+    a = machine_write(s, 3, 100);
+    assert_true(a.commit && a.commit_step == 100 && a.finished);
+
+    struct standing now;
+    coordinator_standing(s, &now);
+    assert_true(now.champion == 2 && now.champion_step == 80 && now.champion_fitness == 3.0);
+    coordinator_state_destroy(&s);
+    assert_null(s);
+}
+
+static void the_first_of_equals_stays_champion(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    struct actions a = machine_judge(s, (double[]){0.0, 1.0, 1.0, 1.0}, 4, 0, 0.0);
+    assert_true(a.order.save_best && a.order.best == 0);
+    a = machine_judge(s, (double[]){1.0, -0.0, 1.0, 1.0}, 4, 40, 0.0);
+    assert_true(!a.order.save_best && a.order.best == 1);
+    coordinator_state_destroy(&s);
+}
+
+static void what_is_not_finite_never_wins(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    struct actions a = machine_judge(s, (double[]){NAN, -INFINITY, 7.0, INFINITY}, 4, 0, 0.0);
+    assert_int_equal(a.order.best, 2);
+    assert_memory_equal(a.order.live, ((uint8_t[]){0, 0, 1, 0}), 4);
+    assert_true(isnan(a.judged->fitness[0]) && a.judged->fitness[1] == -INFINITY);
+    coordinator_state_destroy(&s);
+}
+
+static void all_diverged_ends_the_run_with_advice(void **state)
+{
+    (void)state;
+    const double fitness[] = {NAN, INFINITY, -INFINITY, NAN};
+    struct coordinator_state *s = machine_new(&plain);
+    struct actions a = machine_start(s);
+    for (int i = 0; i < 4; i++) {
+        const struct event event = {
+            .kind = EVENT_REPORT,
+            .report = {.kind = REPORT_FITNESS, .member = i, .value = {fitness[i]}}};
+        assert_int_equal(coordinator_step(s, &event, &a), i < 3 ? SHOAL_OK : SHOAL_ENUMERIC);
+    }
+    assert_non_null(strstr(shoal_failure_text(), "train.lr"));
+    assert_true(a.judged && a.judged->best == -1 && !a.send);
+    coordinator_state_destroy(&s);
+}
+
+/* Every order of arrival of four reports leads to the same bytes. */
+static void arrival_does_not_matter(void **state)
+{
+    (void)state;
+    const double fitness[] = {2.0, 2.0, NAN, 3.0};
+    struct order first = {0};
+    int tried = 0;
+    for (int code = 0; code < 256; code++) {
+        const int order[] = {code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6};
+        if ((1 << order[0] | 1 << order[1] | 1 << order[2] | 1 << order[3]) != 15) continue;
+        struct coordinator_state *s = machine_new(&plain);
+        struct actions a = machine_start(s);
+        for (int i = 0; i < 4; i++)
+            a = machine_say(s, REPORT_FITNESS, order[i], 0, fitness[order[i]], 0.0);
+        assert_true(a.send);
+        if (tried++ == 0) first = a.order;
+        assert_memory_equal(&a.order, &first, sizeof first);
+        coordinator_state_destroy(&s);
+    }
+    assert_int_equal(tried, 24);
+    assert_int_equal(first.best, 0);
+}
+
+static void check_late(struct coordinator_state *s, enum report_kind kind, int member, int64_t step)
+{
+    const struct actions a = machine_say(s, kind, member, step, 1.0, 0.0);
+    assert_true(a.late);
+    assert_false(a.send || a.commit || a.finished || a.judged);
+}
+
+static void strange_reports_are_ignored(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    check_late(s, REPORT_FITNESS, 0, 0); /* before the start */
+    (void)machine_start(s);
+    check_late(s, REPORT_FITNESS, 4, 0);
+    check_late(s, REPORT_FITNESS, -1, 0);
+    check_late(s, REPORT_FITNESS, 0, 40);
+    check_late(s, REPORT_WROTE, 0, 0);
+    check_late(s, (enum report_kind)99, 0, 0);
+    assert_false(machine_say(s, REPORT_FITNESS, 1, 0, 9.0, 0.0).late);
+    check_late(s, REPORT_FITNESS, 1, 0);
+    for (int member = 0; member < 4; member++)
+        if (member != 1) (void)machine_say(s, REPORT_FITNESS, member, 0, 8.0, 0.0);
+    check_late(s, REPORT_FITNESS, 2, 0);
+
+    assert_false(machine_say(s, REPORT_STEP, 0, 10, 1.0, 0.0).late);
+    check_late(s, REPORT_STEP, 0, 10);
+    check_late(s, REPORT_STEP, 0, 41);
+    check_late(s, REPORT_STEP, 3, 20);
+    assert_false(machine_say(s, REPORT_STEP, 0, 40, 1.0, 0.0).late);
+    assert_false(machine_say(s, REPORT_ROUND, 3, 0, 1.0, 0.0).late);
+    check_late(s, REPORT_ROUND, 3, 0);
+    assert_false(machine_say(s, REPORT_ROUND, -1, 10, 1.0, 0.0).late);
+    check_late(s, REPORT_ROUND, 3, 50);
+    coordinator_state_destroy(&s);
+}
+
+static void shards_count_once_and_only_for_their_snapshot(void **state)
+{
+    (void)state;
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    (void)machine_judge(s, fitness, 4, 0, 0.0);
+    (void)machine_judge(s, fitness, 4, 40, 0.0);
+    (void)machine_judge(s, fitness, 4, 80, 0.0);
+    assert_false(machine_say(s, REPORT_WROTE, 2, 80, 0.0, 0.0).late);
+    check_late(s, REPORT_WROTE, 2, 80);
+    check_late(s, REPORT_WROTE, 1, 40);
+    check_late(s, REPORT_WROTE, 3, 80); /* the mean has no shard */
+    assert_false(machine_say(s, REPORT_WROTE, 0, 80, 0.0, 0.0).commit);
+    assert_true(machine_say(s, REPORT_WROTE, 1, 80, 0.0, 0.0).commit);
+    check_late(s, REPORT_WROTE, 1, 80);
+    coordinator_state_destroy(&s);
+}
+
+static void no_steps_still_judges_and_writes(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.steps = 0;
+    struct coordinator_state *s = machine_new(&shape);
+    struct actions a = machine_start(s);
+    check_order(&a, (struct expected){.best = -1});
+    a = machine_judge(s, (double[]){3.0, 2.0, 1.0, 4.0}, 4, 0, 0.0);
+    check_order(&a, (struct expected){.best = 2, .save_best = 1, .snapshot = 1, .stop = 1});
+    a = machine_write(s, 3, 0);
+    assert_true(a.commit && a.finished);
+    check_late(s, REPORT_FITNESS, 0, 0);
+    coordinator_state_destroy(&s);
+}
+
+static void minutes_stop_at_the_next_judging(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.minutes = 2.0;
+    struct coordinator_state *s = machine_new(&shape);
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    (void)machine_start(s);
+    struct actions a = machine_judge(s, fitness, 4, 0, 119.9);
+    assert_false(a.order.stop);
+    a = machine_judge(s, fitness, 4, 40, 120.0);
+    check_order(&a,
+                (struct expected){.step = 40, .until = 40, .best = 2, .snapshot = 1, .stop = 1});
+    assert_true(machine_write(s, 3, 40).finished);
+    coordinator_state_destroy(&s);
+}
+
+static void one_expert_without_a_recombinant(void **state)
+{
+    (void)state;
+    const struct machine_shape shape = {.experts = 1, .steps = 5, .every = 5, .judge = 5};
+    struct coordinator_state *s = machine_new(&shape);
+    struct actions a = machine_start(s);
+    a = machine_judge(s, (double[]){3.0}, 1, 0, 0.0);
+    check_order(&a, (struct expected){.until = 5, .save_best = 1, .round = 1});
+    a = machine_judge(s, (double[]){2.0}, 1, 5, 0.0);
+    check_order(&a,
+                (struct expected){.step = 5, .until = 5, .save_best = 1, .snapshot = 1, .stop = 1});
+    coordinator_state_destroy(&s);
+}
+
+/* The state of a machine at its newest snapshot, as an index would keep it. */
+static struct coordinator_state *resumed(const struct coordinator_state *s,
+                                         const struct machine_shape *shape)
+{
+    struct config c;
+    struct standing standing;
+    struct coordinator_state *again;
+    int64_t n;
+    const struct judging *rows = coordinator_snapshot(s, &standing, &n);
+    machine_config(&c, shape);
+    assert_int_equal(coordinator_state_create(&c, &standing, rows, n, &again), SHOAL_OK);
+    return again;
+}
+
+static void resume_repeats_neither_judging_nor_round(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
+    (void)machine_judge(s, (double[]){4.5, 4.0, 4.5, 5.0}, 4, 40, 0.0);
+    const struct actions before = machine_judge(s, (double[]){5.5, NAN, 5.0, 5.25}, 4, 80, 0.0);
+    struct coordinator_state *again = resumed(s, &plain);
+    struct actions a = machine_start(again);
+    check_order(&a, (struct expected){.step = 80, .until = 100, .best = 2});
+    assert_memory_equal(a.order.live, before.order.live, sizeof a.order.live);
+    a = machine_judge(again, (double[]){4.5, 4.5, 4.0, 4.5}, 4, 100, 0.0);
+    assert_false(a.order.save_best); /* the champion of step 0 is remembered: 4.0 */
+    struct standing standing;
+    int64_t n;
+    const struct judging *rows = coordinator_snapshot(again, &standing, &n);
+    assert_int_equal(n, 4);
+    assert_true(rows[0].step == 0 && rows[3].step == 100 && isnan(rows[2].fitness[1]));
+    assert_true(standing.champion == 1 && standing.champion_step == 0);
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&s);
+}
+
+static void a_stopped_run_can_be_lengthened(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.minutes = 1.0;
+    struct coordinator_state *s = machine_new(&shape);
+    (void)machine_start(s);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 99.0);
+    (void)machine_write(s, 3, 0);
+    struct coordinator_state *again = resumed(s, &plain);
+    struct actions a = machine_start(again);
+    check_order(&a, (struct expected){.until = 40, .best = 1, .round = 1});
+    coordinator_state_destroy(&again);
+
+    /* A last step between two rounds is no place for one. */
+    struct machine_shape odd = plain;
+    odd.steps = 45;
+    struct coordinator_state *t = machine_new(&odd);
+    (void)machine_start(t);
+    for (int64_t step = 0; step < 46; step += step < 40 ? 40 : 5)
+        (void)machine_judge(t, (double[]){5.0, 4.0, 4.5, 6.0}, 4, step, 0.0);
+    again = resumed(t, &plain);
+    a = machine_start(again);
+    check_order(&a, (struct expected){.step = 45, .until = 80, .best = 1});
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&t);
+    coordinator_state_destroy(&s);
+}
+
+static void a_finished_run_only_stops(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.steps = 40;
+    struct coordinator_state *s = machine_new(&shape);
+    (void)machine_start(s);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 40, 0.0);
+    (void)machine_write(s, 3, 40);
+    struct coordinator_state *again = resumed(s, &shape);
+    const struct actions a = machine_start(again);
+    check_order(&a, (struct expected){.step = 40, .until = 40, .best = 1, .stop = 1});
+    assert_true(a.finished);
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&s);
+}
+
+static void starting_twice_is_refused(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    const struct event event = {.kind = EVENT_START};
+    struct actions a = machine_start(s);
+    assert_int_equal(coordinator_step(s, &event, &a), SHOAL_EARG);
+    coordinator_state_destroy(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_from_start_to_end),
+        cmocka_unit_test(the_first_of_equals_stays_champion),
+        cmocka_unit_test(what_is_not_finite_never_wins),
+        cmocka_unit_test(all_diverged_ends_the_run_with_advice),
+        cmocka_unit_test(arrival_does_not_matter),
+        cmocka_unit_test(strange_reports_are_ignored),
+        cmocka_unit_test(shards_count_once_and_only_for_their_snapshot),
+        cmocka_unit_test(no_steps_still_judges_and_writes),
+        cmocka_unit_test(minutes_stop_at_the_next_judging),
+        cmocka_unit_test(one_expert_without_a_recombinant),
+        cmocka_unit_test(resume_repeats_neither_judging_nor_round),
+        cmocka_unit_test(a_stopped_run_can_be_lengthened),
+        cmocka_unit_test(a_finished_run_only_stops),
+        cmocka_unit_test(starting_twice_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

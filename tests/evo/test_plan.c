@@ -1,0 +1,97 @@
+/* What evolution decides: ties, NAN, infinities, negative zero, and who attracts whom. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <math.h>
+#include <cmocka.h>
+#include "evo/plan.h"
+
+enum { EXPERTS = 4, MEMBERS = 5 };
+
+static void check_order(const double *fitness, int n, const int *expected)
+{
+    int order[MEMBERS];
+    plan_rank(fitness, n, EXPERTS, order);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(order[i], expected[i]);
+    assert_int_equal(plan_best(fitness, n, EXPERTS), isfinite(fitness[order[0]]) ? order[0] : -1);
+}
+
+static void ranks_by_fitness(void **state)
+{
+    (void)state;
+    check_order((double[]){3.0, 1.0, 2.0, 4.0, 2.5}, 5, (int[]){1, 2, 4, 0, 3});
+    check_order((double[]){3.0, 1.0, 2.0, 4.0}, 4, (int[]){1, 2, 0, 3});
+}
+
+static void ties_go_to_the_recombinant_then_to_the_lower_number(void **state)
+{
+    (void)state;
+    check_order((double[]){2.0, 1.0, 1.0, 2.0, 1.0}, 5, (int[]){4, 1, 2, 0, 3});
+    check_order((double[]){2.0, 1.0, 1.0, 2.0}, 4, (int[]){1, 2, 0, 3});
+    check_order((double[]){0.0, -0.0, -0.0, 0.0, 0.0}, 5, (int[]){4, 0, 1, 2, 3});
+}
+
+static void what_is_not_finite_loses(void **state)
+{
+    (void)state;
+    check_order((double[]){NAN, 9.0, -INFINITY, INFINITY, NAN}, 5, (int[]){1, 4, 0, 2, 3});
+    check_order((double[]){NAN, NAN, 7.0, NAN, 8.0}, 5, (int[]){2, 4, 0, 1, 3});
+    check_order((double[]){NAN, INFINITY, -INFINITY, NAN, NAN}, 5, (int[]){4, 0, 1, 2, 3});
+    assert_int_equal(plan_best((double[]){NAN, NAN, -INFINITY, INFINITY, NAN}, 5, EXPERTS), -1);
+    assert_int_equal(plan_best((double[]){NAN, NAN, NAN, NAN, 3.0}, 5, EXPERTS), 4);
+    assert_int_equal(plan_best((double[]){1.0}, 0, EXPERTS), -1);
+}
+
+static void knows_who_lives(void **state)
+{
+    (void)state;
+    uint8_t live[EXPERTS] = {9, 9, 9, 9};
+    assert_int_equal(plan_live((double[]){1.0, NAN, INFINITY, -2.0}, EXPERTS, live), 2);
+    assert_memory_equal(live, ((uint8_t[]){1, 0, 0, 1}), EXPERTS);
+    assert_int_equal(plan_live((double[]){NAN, NAN, NAN, NAN}, EXPERTS, live), 0);
+}
+
+static void spread_ignores_the_dead(void **state)
+{
+    (void)state;
+    assert_true(plan_spread((double[]){1.0, 4.5, NAN, 2.0}, EXPERTS) == 3.5);
+    assert_true(plan_spread((double[]){NAN, 4.5, NAN, INFINITY}, EXPERTS) == 0.0);
+    assert_true(plan_spread((double[]){NAN, NAN, NAN, NAN}, EXPERTS) == 0.0);
+    assert_true(plan_spread((double[]){-1.0, 1.0}, 2) == 2.0);
+}
+
+static void finds_the_attractor(void **state)
+{
+    (void)state;
+    const uint8_t all[EXPERTS] = {1, 1, 1, 1}, some[EXPERTS] = {0, 1, 0, 1}, none[EXPERTS] = {0};
+    const struct evo_rule off = {.attractor = ATTRACT_NONE}, best = {.attractor = ATTRACT_BEST},
+                          mean = {.attractor = ATTRACT_MEAN}, last = {.attractor = ATTRACT_LAST};
+    assert_int_equal(plan_attractor(&off, 2, 7, EXPERTS, all), -1);
+    assert_int_equal(plan_attractor(&best, 2, 7, EXPERTS, all), 2);
+    assert_int_equal(plan_attractor(&best, EXPERTS, 7, EXPERTS, all), EXPERTS);
+    assert_int_equal(plan_attractor(&best, -1, 7, EXPERTS, all), -1);
+    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, some), EXPERTS);
+    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, none), -1);
+    const int in_turn[] = {0, 1, 2, 3, 0}, living[] = {1, 1, 3, 3, 1};
+    for (int round = 0; round < 5; round++) {
+        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, all), in_turn[round]);
+        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, some), living[round]);
+    }
+    assert_int_equal(plan_attractor(&last, 2, 3, EXPERTS, (uint8_t[]){1, 0, 0, 0}), 0);
+    assert_int_equal(plan_attractor(&last, 2, 1, EXPERTS, none), -1);
+    assert_int_equal(plan_attractor(&last, 2, 4000000000000LL, EXPERTS, all), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_by_fitness),
+        cmocka_unit_test(ties_go_to_the_recombinant_then_to_the_lower_number),
+        cmocka_unit_test(what_is_not_finite_loses),
+        cmocka_unit_test(knows_who_lives),
+        cmocka_unit_test(spread_ignores_the_dead),
+        cmocka_unit_test(finds_the_attractor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
