@@ -31,8 +31,9 @@ struct arg_spec {
 /* Parse argv[1..]. Options may come anywhere, as --name value or --name=value; "--" ends them.
  * Operands go into *operands. *help is set (and nothing else checked) on --help or -h: the caller
  * then calls args_help and returns SHOAL_OK. SHOAL_EARG names the argument and the nearest known
- * option. */
+ * option; lists are then freed already. */
 enum shoal_status args_parse(const struct arg_spec *spec, int argc, char **argv,
                              struct arg_list *operands, bool *help);
+/* Usage, description and examples as they are, the options in two columns. */
 void args_help(const struct arg_spec *spec, FILE *to);
 void args_free(struct arg_list *list);

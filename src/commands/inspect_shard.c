@@ -1,0 +1,146 @@
+/* inspect_shard.c - one expert: where it comes from, and its weights by kind of tensor. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/json.h"
+#include "commands/inspect.h"
+#include "commands/loaded.h"
+#include "coordinator/format.h"
+
+/* The tensors of one kind ("h.*.mlp.c_fc.weight") together. */
+struct kind {
+    char name[48];
+    int64_t dim[2]; /* of each, as in the file; dim[1] 0: a vector */
+    int64_t elements;
+    int tensors;
+    double rms;
+};
+
+/* "h.3.mlp.c_fc.weight" -> "h.*.mlp.c_fc.weight" */
+static void kind_name(char out[48], const char *name)
+{
+    const char *layer = strncmp(name, "h.", 2) == 0 ? strchr(name + 2, '.') : NULL;
+    if (layer)
+        snprintf(out, 48, "h.*%.43s", layer);
+    else
+        snprintf(out, 48, "%s", name);
+}
+
+static enum shoal_status sum_squares(const struct loaded *l, const struct param_tensor *t,
+                                     double *sum)
+{
+    double part = 0;
+    SHOAL_TRY(kernel_sumsq(l->dev, &part, l->weights + t->offset, t->real_rows * t->cols));
+    *sum += part;
+    return SHOAL_OK;
+}
+
+static enum shoal_status gather_kind(const struct loaded *l, enum param which, struct kind *k)
+{
+    double sum = 0;
+    *k = (struct kind){.tensors = 0};
+    for (int i = 0; i < l->table->n_tensors; i++) {
+        const struct param_tensor *t = &l->table->tensor[i];
+        if (t->which != which) continue;
+        kind_name(k->name, t->name);
+        k->dim[0] = t->matrix && !t->hf_transposed ? t->real_rows : t->cols;
+        k->dim[1] = !t->matrix ? 0 : t->hf_transposed ? t->real_rows : t->cols;
+        k->elements += t->real_rows * t->cols;
+        k->tensors++;
+        SHOAL_TRY(sum_squares(l, t, &sum));
+    }
+    k->rms = sqrt(sum / (double)k->elements);
+    return SHOAL_OK;
+}
+
+/* ---- as text --------------------------------------------------------------------------------- */
+
+static void print_head(const struct loaded *l)
+{
+    char name[FORMAT_WORD], count[FORMAT_WORD], loss[FORMAT_WORD], parent[FORMAT_WORD];
+    const struct gpt_shape *s = &l->table->shape;
+    printf("%s of %s, step %" PRId64 "\n", loaded_name(l, name, sizeof name), l->config.run.name,
+           l->info.step);
+    format_loss(loss, l->info.fitness);
+    printf("  run id      %s\n", l->info.run_id);
+    printf("  fitness     %s, perplexity %.2f\n", loss, exp(l->info.fitness));
+    format_count(count, (double)l->info.tokens);
+    format_member(parent, l->info.parent, l->config.population.experts);
+    printf("  trained     %s tokens, on worker %d; last moved toward %s\n", count, l->info.worker,
+           parent);
+    format_count(count, (double)l->table->n_real);
+    printf("  shape       %d layers, width %d, %d heads, context %d, vocabulary %d\n", s->layers,
+           s->width, s->heads, s->context, s->vocab);
+    printf("  parameters  %s (%" PRId64 ")\n", count, l->table->n_real);
+}
+
+static void print_kind(const struct kind *k)
+{
+    char shape[FORMAT_WORD];
+    if (k->dim[1] == 0)
+        snprintf(shape, sizeof shape, "%" PRId64, k->dim[0]);
+    else
+        snprintf(shape, sizeof shape, "%" PRId64 " x %" PRId64, k->dim[0], k->dim[1]);
+    printf("  %-24s %5d  %14s %12" PRId64 " %9.5f\n", k->name, k->tensors, shape, k->elements,
+           k->rms);
+}
+
+static void print_text(const struct loaded *l, const struct kind *kinds)
+{
+    print_head(l);
+    printf("\n  %-24s %5s  %14s %12s %9s\n", "tensor", "count", "shape", "elements", "rms");
+    for (int i = 0; i < PARAM_KINDS; i++)
+        print_kind(&kinds[i]);
+}
+
+/* ---- as JSON --------------------------------------------------------------------------------- */
+
+static void json_kind(struct json *j, const struct kind *k)
+{
+    const double dim[2] = {(double)k->dim[0], (double)k->dim[1]};
+    json_open(j, NULL, '{');
+    json_string(j, "name", k->name);
+    json_int(j, "count", k->tensors);
+    json_numbers(j, "shape", dim, k->dim[1] == 0 ? 1 : 2);
+    json_number(j, "rms", k->rms);
+    json_close(j, '}');
+}
+
+static enum shoal_status print_json(const struct loaded *l, const struct kind *kinds)
+{
+    struct json j;
+    json_begin(&j);
+    json_string(&j, "name", l->config.run.name);
+    json_string(&j, "run_id", l->info.run_id);
+    json_int(&j, "expert", l->info.expert);
+    json_bool(&j, "recombinant", l->info.expert == l->config.population.experts);
+    json_int(&j, "worker", l->info.worker);
+    json_int(&j, "step", l->info.step);
+    json_int(&j, "tokens", l->info.tokens);
+    json_number(&j, "fitness", l->info.fitness);
+    json_int(&j, "parent", l->info.parent);
+    json_int(&j, "parameters", l->table->n_real);
+    json_open(&j, "tensors", '[');
+    for (int i = 0; i < PARAM_KINDS; i++)
+        json_kind(&j, &kinds[i]);
+    json_close(&j, ']');
+    return json_end(&j, stdout);
+}
+
+enum shoal_status inspect_shard(const char *path, bool json)
+{
+    struct kind kinds[PARAM_KINDS];
+    struct loaded l;
+    enum shoal_status st;
+    SHOAL_TRY(loaded_open(path, &l));
+    for (int i = 0; i < PARAM_KINDS; i++)
+        SHOAL_GOTO(gather_kind(&l, (enum param)i, &kinds[i]));
+    if (json)
+        st = print_json(&l, kinds);
+    else
+        print_text(&l, kinds);
+done:
+    loaded_close(&l);
+    return st;
+}

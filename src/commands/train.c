@@ -1,0 +1,237 @@
+/* train.c - `shoal train`: read the configuration, join the job, set up a run directory, and let
+ * coordinator and workers loose.
+ *
+ * Starting is a row of stages. After each, all ranks agree whether to go on, so that a failure is
+ * told once, by one rank, and nobody is left waiting. Nothing is written before everything that
+ * only reads has worked: a start that fails leaves no half-made run behind. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/memory.h"
+#include "commands/args.h"
+#include "commands/commands.h"
+#include "comm/comm.h"
+#include "coordinator/coordinator.h"
+#include "model/params.h"
+#include "snapshot/index.h"
+#include "worker/worker.h"
+
+/* What rank 0 finds out about the run directory and tells the others. */
+struct origin {
+    char run_id[40];
+    char index[SHOAL_MAX_PATH]; /* snapshot to continue from; "" for a new run */
+    bool finished;              /* nothing is left to do */
+};
+
+struct run {
+    struct config cfg;
+    struct comm *comm;
+    struct origin origin;
+    struct snapshot_index index; /* what origin.index holds */
+    struct coordinator *coordinator;
+    struct worker *worker;
+};
+
+struct request {
+    struct arg_list config; /* one operand: the file */
+    struct arg_list sets;
+    bool resume, help;
+};
+
+static enum shoal_status parse(int argc, char **argv, struct request *q)
+{
+    const struct arg_option options[] = {
+        {"--set", ARG_LIST, &q->sets, "KEY=VALUE", "set an option over the file; may be repeated"},
+        {"--resume", ARG_FLAG, &q->resume, NULL, "continue the newest valid snapshot of run.out"}};
+    const struct arg_spec spec = {
+        .usage = "shoal train CONFIG [--set KEY=VALUE]... [--resume]",
+        .description =
+            "Train a population of experts as CONFIG says. Alone, this process does everything; "
+            "under mpirun, rank 0 coordinates and every other rank is a worker that owns its share "
+            "of the experts.",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .min_operands = 1,
+        .max_operands = 1,
+        .examples = "  shoal train configs/quickstart.yaml --set run.steps=500\n"
+                    "  mpirun -n 5 shoal train configs/quickstart.yaml\n"
+                    "  shoal train runs/mine/config.yaml --resume\n"};
+    SHOAL_TRY(args_parse(&spec, argc, argv, &q->config, &q->help));
+    if (!q->help) return SHOAL_OK;
+    args_help(&spec, stdout);
+    printf("\nOptions of CONFIG and --set:\n\n");
+    config_help(stdout);
+    return SHOAL_OK;
+}
+
+/* All ranks go on together or stop together; the one that knows why says so. */
+static enum shoal_status together(struct run *r, enum shoal_status mine)
+{
+    bool speaker = false;
+    const enum shoal_status st = comm_agree(r->comm, mine, &speaker);
+    if (st == SHOAL_OK) return SHOAL_OK;
+    if (speaker) log_error(shoal_failure_text());
+    shoal_failure_told();
+    return st;
+}
+
+static enum shoal_status read_config(struct run *r, const struct request *q)
+{
+    SHOAL_TRY(config_load(&r->cfg, q->config.item[0], q->sets.item, q->sets.count));
+    return config_validate(&r->cfg, comm_workers(r->comm));
+}
+
+/* 36 characters in the form of a random UUID (RFC 4122, version 4). */
+static enum shoal_status draw_run_id(char out[40])
+{
+    unsigned char b[16];
+    FILE *random = fopen("/dev/urandom", "rb");
+    SHOAL_CHECK(random, SHOAL_EIO, "/dev/urandom cannot be opened: it names new runs");
+    const size_t got = fread(b, 1, sizeof b, random);
+    (void)fclose(random); /* only read */
+    SHOAL_CHECK(got == sizeof b, SHOAL_EIO, "/dev/urandom cannot be read: it names new runs");
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    char *at = out;
+    for (int i = 0; i < 16; i++)
+        at += sprintf(at, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", b[i]);
+    return SHOAL_OK;
+}
+
+/* Read the snapshot to continue, and check that it is of the same run. */
+static enum shoal_status read_origin(struct run *r)
+{
+    struct config then;
+    SHOAL_TRY(index_read(r->origin.index, &r->index));
+    SHOAL_TRY(config_parse(&then, r->index.config, r->origin.index));
+    return config_check_resume(&r->cfg, &then);
+}
+
+/* Rank 0: is there a run, may it be touched, where does it continue? */
+static enum shoal_status look_at_run(struct run *r, bool resume)
+{
+    const char *out = r->cfg.run.out;
+    if (!resume) {
+        SHOAL_CHECK(!run_exists(out), SHOAL_ECONFIG,
+                    "%s is already a run; continue it with --resume or choose another run.out",
+                    out);
+        return draw_run_id(r->origin.run_id);
+    }
+    SHOAL_CHECK(run_exists(out), SHOAL_EIO,
+                "%s is not a run that could be resumed; leave out --resume to start it", out);
+    SHOAL_TRY(index_find_latest(out, r->origin.index));
+    SHOAL_TRY(read_origin(r));
+    memcpy(r->origin.run_id, r->index.run_id, sizeof r->origin.run_id);
+    r->origin.finished = r->index.standing.step >= r->cfg.run.steps;
+    return SHOAL_OK;
+}
+
+static enum shoal_status make_worker(struct run *r)
+{
+    const bool resumed = r->origin.index[0] != 0;
+    if (resumed && !comm_is_coordinator(r->comm)) SHOAL_TRY(read_origin(r));
+    if (!comm_is_worker(r->comm)) return SHOAL_OK;
+    return worker_create(&r->cfg, r->comm, r->origin.run_id, resumed ? &r->index : NULL,
+                         &r->worker);
+}
+
+/* Leftovers of writers that were killed. */
+static enum shoal_status sweep(const struct run *r)
+{
+    char dir[SHOAL_MAX_PATH];
+    const char *out = r->cfg.run.out;
+    SHOAL_TRY(dir_sweep_temps(out));
+    SHOAL_TRY(path_format(dir, "%s/snapshots", out));
+    SHOAL_TRY(dir_sweep_temps(dir));
+    for (int k = 0; k < r->cfg.population.experts; k++) {
+        SHOAL_TRY(path_format(dir, "%s/experts/%04d", out, k));
+        SHOAL_TRY(dir_sweep_temps(dir));
+    }
+    return SHOAL_OK;
+}
+
+static enum shoal_status write_config(const struct run *r)
+{
+    enum shoal_status st = SHOAL_OK;
+    char path[SHOAL_MAX_PATH], *text = NULL;
+    SHOAL_TRY(path_format(path, "%s/config.yaml", r->cfg.run.out));
+    SHOAL_TRY(config_text(&r->cfg, &text));
+    SHOAL_GOTO(file_write(path, text, strlen(text)));
+done:
+    mem_free(text);
+    return st;
+}
+
+/* Rank 0: from here on the run directory is written to. */
+static enum shoal_status make_coordinator(struct run *r)
+{
+    const struct gpt_shape shape = config_shape(&r->cfg);
+    SHOAL_TRY(run_make(r->cfg.run.out, r->cfg.population.experts));
+    SHOAL_TRY(sweep(r));
+    SHOAL_TRY(write_config(r));
+    return coordinator_create(&r->cfg, r->comm, r->origin.run_id,
+                              r->origin.index[0] ? &r->index : NULL, param_count(&shape),
+                              &r->coordinator);
+}
+
+/* Everything up to the first order. Collective over the world. */
+static enum shoal_status start(struct run *r, const struct request *q)
+{
+    uint64_t digest = 0;
+    const bool first = comm_is_coordinator(r->comm);
+    enum shoal_status st = read_config(r, q);
+    if (st == SHOAL_OK) st = config_digest(&r->cfg, &digest);
+    SHOAL_TRY(together(r, st));
+    SHOAL_TRY(together(r, comm_same(r->comm, digest, "the configuration")));
+    SHOAL_TRY(together(r, first ? look_at_run(r, q->resume) : SHOAL_OK));
+    SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
+    if (r->origin.finished) return SHOAL_OK;
+    SHOAL_TRY(together(r, make_worker(r)));
+    return together(r, first ? make_coordinator(r) : SHOAL_OK);
+}
+
+/* Train to the end. A failure here is this rank's alone, and takes the others down. */
+static enum shoal_status work(struct run *r)
+{
+    if (r->coordinator) SHOAL_TRY(coordinator_start(r->coordinator));
+    return r->worker ? worker_run(r->worker) : coordinator_run(r->coordinator);
+}
+
+static enum shoal_status train(struct run *r, const struct request *q)
+{
+    SHOAL_TRY(start(r, q));
+    if (r->origin.finished) {
+        log_info("%s is finished at step %lld; raise run.steps to train on", r->cfg.run.out,
+                 (long long)r->index.standing.step);
+        return SHOAL_OK;
+    }
+    const enum shoal_status st = work(r);
+    if (st == SHOAL_OK || comm_world_size(r->comm) == 1) return st;
+    log_error(shoal_failure_text());
+    comm_abort(r->comm, shoal_exit_code(st));
+    return st;
+}
+
+enum shoal_status command_train(int argc, char **argv)
+{
+    enum shoal_status st = SHOAL_OK;
+    struct request q = {0};
+    struct run *r = NULL;
+    SHOAL_GOTO(parse(argc, argv, &q));
+    if (q.help) goto done;
+    SHOAL_GOTO(mem_alloc(sizeof *r, "a run", &r));
+    SHOAL_GOTO(comm_open(&argc, &argv, &r->comm));
+    if (comm_world_size(r->comm) > 1) log_set_rank(comm_world_rank(r->comm));
+    SHOAL_GOTO(train(r, &q));
+done:
+    if (r) {
+        worker_destroy(&r->worker);
+        coordinator_destroy(&r->coordinator);
+        index_free(&r->index);
+        comm_close(&r->comm);
+    }
+    mem_free(r);
+    args_free(&q.config);
+    args_free(&q.sets);
+    return st;
+}
