@@ -1,9 +1,10 @@
 /* index.h - a snapshot is an index that points at the shards of one step. Written last: its
  * appearance is the commit. Scalars only; never looks at tensors.
  *
- *   RUN/experts/0003/step-00001000.h5    shards
- *   RUN/snapshots/step-00001000.h5       index: attributes, /ledger tables, /experts/0003 external
- * links RUN/best.h5  RUN/latest -> snapshots/step-00001000.h5 */
+ *   RUN/experts/0003/step-00001000.h5   shards
+ *   RUN/snapshots/step-00001000.h5      index: attributes, /ledger tables, and /experts/0003, a
+ * link to the shard relative to the index, so that runs can move RUN/best.h5 weights of the
+ * all-time best member RUN/latest                          link to the newest committed index */
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
@@ -27,22 +28,31 @@ enum shoal_status run_index_path(char *out, const char *run, int64_t step);
 enum shoal_status run_best_path(char *out, const char *run);
 /* Whether `dir` holds a run (config.yaml or snapshots/). */
 bool run_exists(const char *dir);
-/* Make RUN, RUN/snapshots, RUN/experts/NNNN; SHOAL_EIO when it cannot be written. */
+/* Make RUN, RUN/snapshots, RUN/experts/NNNN and sweep what killed writers left there; SHOAL_EIO
+ * when it cannot be written. Before anybody writes, also on resume. */
 enum shoal_status run_make(const char *dir, int experts);
+/* The run directory that an index lies in, symbolic links resolved. SHOAL_EIO. */
+enum shoal_status run_of_index(char *out, const char *index_path);
+/* Steps of the indices in RUN/snapshots, newest first, whether they are good or not. *steps:
+ * mem_free. */
+enum shoal_status run_snapshots(const char *run, int64_t **steps, int64_t *n);
 
 /* Write RUN/snapshots/step-N.h5, then RUN/latest. Coordinator only. */
 enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes);
 /* Read one index. SHOAL_EFORMAT when it is not one. index_free afterwards. */
 enum shoal_status index_read(const char *path, struct snapshot_index *out);
 void index_free(struct snapshot_index *index);
-/* The newest index of a run that reads back and whose shards all exist with the right run id and
- * step; damaged ones are skipped with a warning. SHOAL_EIO: there is none. path_out: SHOAL_MAX_PATH
- * bytes. */
+/* Whether an index reads back and its shards exist, open and are of this run, step and expert (not
+ * whether every tensor reads back). SHOAL_OK, or what is wrong. */
+enum shoal_status index_check(const char *path);
+/* The newest index of a run that index_check finds good; others are skipped with a warning.
+ * SHOAL_EIO: there is none. path_out: SHOAL_MAX_PATH bytes. */
 enum shoal_status index_find_latest(const char *run, char *path_out);
-/* Remove all but the newest `keep` snapshots (indices first, then their shards) and the shards of
- * no snapshot older than the newest; 0 keeps all. Coordinator only. */
+/* Remove all but the newest `keep` good snapshots (indices first, then their shards) and the shards
+ * of no snapshot older than the newest; 0 keeps all snapshots. Nothing newer than the newest good
+ * snapshot is touched. Coordinator only. */
 enum shoal_status index_prune(const char *run, int64_t keep);
-/* What SNAPSHOT on a command line means: a shard is itself; a run directory gives its best.h5; an
- * index gives the shard of its best expert. SHOAL_EIO, SHOAL_EFORMAT. shard_out: SHOAL_MAX_PATH
- * bytes. */
+/* What SNAPSHOT on a command line means: a shard is itself; a run directory gives its best.h5, or
+ * while it has none, what its newest good index gives; an index gives the shard of its best expert
+ * (the recombinant has none). SHOAL_EIO, SHOAL_EFORMAT. shard_out: SHOAL_MAX_PATH bytes. */
 enum shoal_status snapshot_resolve(const char *path, char *shard_out);

@@ -1,0 +1,218 @@
+/* index.c - writing and reading the index of a snapshot. */
+#include "snapshot/index.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/memory.h"
+#include "evo/plan.h"
+#include "snapshot/header.h"
+
+/* A row of /ledger/judgings. The fitnesses are a matrix of their own. */
+struct judging_row {
+    int64_t step;
+    double time_s;
+    int32_t best;
+    double best_fitness, spread;
+};
+
+static const struct h5_column judging_column[] = {
+    {"step", KIND_I64, offsetof(struct judging_row, step)},
+    {"time_s", KIND_F64, offsetof(struct judging_row, time_s)},
+    {"best", KIND_I32, offsetof(struct judging_row, best)},
+    {"best_fitness", KIND_F64, offsetof(struct judging_row, best_fitness)},
+    {"spread", KIND_F64, offsetof(struct judging_row, spread)},
+};
+static const struct h5_columns judging_columns = {
+    judging_column, sizeof judging_column / sizeof judging_column[0], sizeof(struct judging_row)};
+
+static struct h5_shape fitness_shape(const struct snapshot_index *index)
+{
+    return (struct h5_shape){
+        2, {(hsize_t)index->n_judgings, (hsize_t)index->members}, {"judging", "member"}};
+}
+
+static struct h5_shape live_shape(const struct snapshot_index *index)
+{
+    return (struct h5_shape){1, {(hsize_t)index->experts, 0}, {"expert", ""}};
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static enum shoal_status write_attributes(const struct h5 *h, const struct snapshot_index *index)
+{
+    const struct standing *s = &index->standing;
+    SHOAL_TRY(header_write(h, INDEX_FORMAT, index->run_id, s->step, index->config));
+    SHOAL_TRY(h5_set_int(h, "/", "experts", index->experts));
+    SHOAL_TRY(h5_set_int(h, "/", "members", index->members));
+    SHOAL_TRY(h5_set_int(h, "/", "workers", index->workers));
+    SHOAL_TRY(h5_set_double(h, "/", "time_s", index->time_s));
+    SHOAL_TRY(h5_set_int(h, "/", "best", s->best));
+    SHOAL_TRY(h5_set_double(h, "/", "best_fitness", s->best_fitness));
+    SHOAL_TRY(h5_set_int(h, "/", "round_done", s->round_done));
+    SHOAL_TRY(h5_set_int(h, "/", "champion", s->champion));
+    SHOAL_TRY(h5_set_int(h, "/", "champion_step", s->champion_step));
+    return h5_set_double(h, "/", "champion_fitness", s->champion_fitness);
+}
+
+static enum shoal_status write_judgings(const struct h5 *h, const struct snapshot_index *index)
+{
+    const size_t n = (size_t)index->n_judgings, members = (size_t)index->members;
+    const struct h5_shape shape = fitness_shape(index);
+    struct judging_row *rows = NULL;
+    double *fitness = NULL;
+    enum shoal_status st;
+    SHOAL_GOTO(mem_alloc(n * sizeof *rows, "/ledger/judgings", &rows));
+    SHOAL_GOTO(mem_alloc(n * members * sizeof *fitness, "/ledger/fitness", &fitness));
+    for (size_t i = 0; i < n; i++) {
+        const struct judging *j = &index->judgings[i];
+        const bool has_best = j->best >= 0 && j->best < index->members;
+        rows[i] =
+            (struct judging_row){j->step, j->time_s, j->best, has_best ? j->fitness[j->best] : NAN,
+                                 plan_spread(j->fitness, index->experts)};
+        memcpy(fitness + i * members, j->fitness, members * sizeof *fitness);
+    }
+    SHOAL_GOTO(h5_write_table(h, "/ledger/judgings", &judging_columns, rows, index->n_judgings));
+    SHOAL_GOTO(h5_write(h, "/ledger/fitness", KIND_F64, &shape, fitness));
+done:
+    mem_free(rows);
+    mem_free(fitness);
+    return st;
+}
+
+static enum shoal_status write_live(const struct h5 *h, const struct snapshot_index *index)
+{
+    int32_t live[SHOAL_MAX_EXPERTS];
+    const struct h5_shape shape = live_shape(index);
+    for (int k = 0; k < index->experts; k++)
+        live[k] = index->standing.live[k];
+    return h5_write(h, "/ledger/live", KIND_I32, &shape, live);
+}
+
+static enum shoal_status write_links(const struct h5 *h, const struct snapshot_index *index)
+{
+    char name[32], target[SHOAL_MAX_PATH];
+    for (int k = 0; k < index->experts; k++) {
+        snprintf(name, sizeof name, "/experts/%04d", k);
+        SHOAL_TRY(run_shard_path(target, "..", k, index->standing.step));
+        SHOAL_TRY(h5_link_file(h, name, target));
+    }
+    return SHOAL_OK;
+}
+
+static enum shoal_status write_latest(const char *run, int64_t step)
+{
+    char link[SHOAL_MAX_PATH], target[64];
+    SHOAL_TRY(path_format(link, "%s/latest", run));
+    snprintf(target, sizeof target, "snapshots/step-%08" PRId64 ".h5", step);
+    return link_replace(link, target);
+}
+
+enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes)
+{
+    char path[SHOAL_MAX_PATH];
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_CHECK(index->experts >= 1 && index->experts <= SHOAL_MAX_EXPERTS, SHOAL_EARG,
+                "a snapshot of %d experts", index->experts);
+    SHOAL_TRY(run_index_path(path, run, index->standing.step));
+    SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(write_attributes(&h, index));
+    SHOAL_GOTO(write_judgings(&h, index));
+    SHOAL_GOTO(write_live(&h, index));
+    SHOAL_GOTO(write_links(&h, index));
+    SHOAL_GOTO(h5_commit(&h, bytes));
+    SHOAL_GOTO(write_latest(run, index->standing.step));
+done:
+    h5_close(&h);
+    return st;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static enum shoal_status read_attributes(const struct h5 *h, struct snapshot_index *index)
+{
+    struct standing *s = &index->standing;
+    int round_done = 0;
+    SHOAL_TRY(header_read(h, INDEX_FORMAT, index->run_id, &s->step, &index->config));
+    SHOAL_TRY(h5_get_int32(h, "/", "experts", 1, SHOAL_MAX_EXPERTS, &index->experts));
+    const int k = index->experts;
+    SHOAL_TRY(h5_get_int32(h, "/", "members", k, k + 1, &index->members));
+    SHOAL_TRY(h5_get_int32(h, "/", "workers", 1, INT32_MAX, &index->workers));
+    SHOAL_TRY(h5_get_double(h, "/", "time_s", &index->time_s));
+    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, k, &s->best));
+    SHOAL_TRY(h5_get_double(h, "/", "best_fitness", &s->best_fitness));
+    SHOAL_TRY(h5_get_int32(h, "/", "round_done", 0, 1, &round_done));
+    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, k, &s->champion));
+    SHOAL_TRY(h5_get_int(h, "/", "champion_step", &s->champion_step));
+    SHOAL_TRY(h5_get_double(h, "/", "champion_fitness", &s->champion_fitness));
+    s->round_done = round_done;
+    return SHOAL_OK;
+}
+
+/* Fitnesses are one block, owned through the first judging. */
+static enum shoal_status read_fitness(const struct h5 *h, struct snapshot_index *index,
+                                      const struct judging_row *rows)
+{
+    const struct h5_shape shape = fitness_shape(index);
+    const size_t n = (size_t)index->n_judgings, members = (size_t)index->members;
+    double *fitness = NULL;
+    SHOAL_TRY(mem_alloc(n * sizeof *index->judgings, "/ledger/judgings", &index->judgings));
+    SHOAL_TRY(mem_alloc(n * members * sizeof *fitness, "/ledger/fitness", &fitness));
+    const enum shoal_status st = h5_read(h, "/ledger/fitness", KIND_F64, &shape, fitness);
+    for (size_t i = 0; i < n; i++)
+        index->judgings[i] =
+            (struct judging){rows[i].step, rows[i].time_s, rows[i].best, fitness + i * members};
+    if (n == 0) mem_free(fitness);
+    return st;
+}
+
+static enum shoal_status read_judgings(const struct h5 *h, struct snapshot_index *index)
+{
+    struct judging_row *rows = NULL;
+    SHOAL_TRY(h5_read_table(h, "/ledger/judgings", &judging_columns, &rows, &index->n_judgings));
+    enum shoal_status st = read_fitness(h, index, rows);
+    for (int64_t i = 0; st == SHOAL_OK && i < index->n_judgings; i++) {
+        if (rows[i].best < -1 || rows[i].best >= index->members)
+            st = SHOAL_FAIL(SHOAL_EFORMAT, "%s: /ledger/judgings row %" PRId64 ": no member %d",
+                            h->path, i, rows[i].best);
+    }
+    mem_free(rows);
+    return st;
+}
+
+static enum shoal_status read_live(const struct h5 *h, struct snapshot_index *index)
+{
+    int32_t live[SHOAL_MAX_EXPERTS];
+    const struct h5_shape shape = live_shape(index);
+    SHOAL_TRY(h5_read(h, "/ledger/live", KIND_I32, &shape, live));
+    for (int k = 0; k < index->experts; k++)
+        index->standing.live[k] = live[k] != 0;
+    return SHOAL_OK;
+}
+
+enum shoal_status index_read(const char *path, struct snapshot_index *out)
+{
+    *out = (struct snapshot_index){.experts = 0};
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(read_attributes(&h, out));
+    SHOAL_GOTO(read_judgings(&h, out));
+    SHOAL_GOTO(read_live(&h, out));
+done:
+    h5_close(&h);
+    if (st != SHOAL_OK) index_free(out);
+    return st;
+}
+
+void index_free(struct snapshot_index *index)
+{
+    if (index->judgings && index->n_judgings > 0) mem_free(index->judgings[0].fitness);
+    mem_free(index->judgings);
+    mem_free(index->config);
+    index->judgings = NULL;
+    index->config = NULL;
+    index->n_judgings = 0;
+}

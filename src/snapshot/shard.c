@@ -1,0 +1,211 @@
+/* shard.c - one expert on disk. The order of the parts here is the order in the file. */
+#include "snapshot/shard.h"
+
+#include <string.h>
+#include "base/memory.h"
+#include "snapshot/header.h"
+#include "snapshot/slab.h"
+
+static const struct h5_column history_column[] = {
+    {"step", KIND_I64, offsetof(struct history_row, step)},
+    {"fitness", KIND_F64, offsetof(struct history_row, fitness)},
+    {"train_loss", KIND_F64, offsetof(struct history_row, train_loss)},
+    {"time_s", KIND_F64, offsetof(struct history_row, time_s)},
+};
+static const struct h5_columns history_columns = {
+    history_column, sizeof history_column / sizeof history_column[0], sizeof(struct history_row)};
+
+/* ---- attributes ------------------------------------------------------------------------------ */
+
+static enum shoal_status write_info(const struct h5 *h, const struct shard_info *info)
+{
+    SHOAL_TRY(header_write(h, SHARD_FORMAT, info->run_id, info->step, info->config));
+    SHOAL_TRY(h5_set_int(h, "/", "expert", info->expert));
+    SHOAL_TRY(h5_set_int(h, "/", "worker", info->worker));
+    SHOAL_TRY(h5_set_int(h, "/", "tokens", info->tokens));
+    SHOAL_TRY(h5_set_double(h, "/", "fitness", info->fitness));
+    return h5_set_int(h, "/", "parent", info->parent);
+}
+
+static enum shoal_status read_info(const struct h5 *h, struct shard_info *info)
+{
+    char *config = NULL;
+    enum shoal_status st;
+    SHOAL_GOTO(header_read(h, SHARD_FORMAT, info->run_id, &info->step, &config));
+    SHOAL_GOTO(h5_get_int32(h, "/", "expert", 0, SHOAL_MAX_EXPERTS, &info->expert));
+    SHOAL_GOTO(h5_get_int32(h, "/", "worker", -1, INT32_MAX, &info->worker));
+    SHOAL_GOTO(h5_get_int(h, "/", "tokens", &info->tokens));
+    SHOAL_GOTO(h5_get_double(h, "/", "fitness", &info->fitness));
+    SHOAL_GOTO(h5_get_int32(h, "/", "parent", -1, SHOAL_MAX_EXPERTS, &info->parent));
+    info->config = config;
+    config = NULL;
+done:
+    mem_free(config);
+    return st;
+}
+
+enum shoal_status shard_read_info(const char *path, struct shard_info *info)
+{
+    *info = (struct shard_info){.expert = -1};
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(read_info(&h, info));
+done:
+    h5_close(&h);
+    return st;
+}
+
+void shard_info_free(struct shard_info *info)
+{
+    mem_free((void *)info->config);
+    info->config = NULL;
+}
+
+enum shoal_status shard_read_config(const char *path, struct config *out)
+{
+    struct shard_info info;
+    SHOAL_TRY(shard_read_info(path, &info));
+    const enum shoal_status st = config_parse(out, info.config, path);
+    shard_info_free(&info);
+    return st;
+}
+
+/* ---- counters -------------------------------------------------------------------------------- */
+
+static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
+{
+    SHOAL_TRY(h5_group(h, "/state"));
+    SHOAL_TRY(h5_set_int(h, "/state", "step", e->step));
+    SHOAL_TRY(h5_set_int(h, "/state", "position", e->position));
+    SHOAL_TRY(h5_set_int(h, "/state", "tokens", e->tokens));
+    SHOAL_TRY(h5_set_int(h, "/state", "parent", e->parent));
+    SHOAL_TRY(h5_set_double(h, "/state", "fitness", e->fitness));
+    return SHOAL_OK;
+}
+
+static enum shoal_status read_state(const struct h5 *h, struct expert *e)
+{
+    SHOAL_TRY(h5_get_int(h, "/state", "step", &e->step));
+    SHOAL_TRY(h5_get_int(h, "/state", "position", &e->position));
+    SHOAL_TRY(h5_get_int(h, "/state", "tokens", &e->tokens));
+    SHOAL_TRY(h5_get_int32(h, "/state", "parent", -1, SHOAL_MAX_EXPERTS, &e->parent));
+    SHOAL_TRY(h5_get_double(h, "/state", "fitness", &e->fitness));
+    SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0, SHOAL_EFORMAT,
+                "%s: a counter in /state is negative", h->path);
+    return SHOAL_OK;
+}
+
+/* ---- what evolution remembers ---------------------------------------------------------------- */
+
+static enum shoal_status write_evolution(const struct h5 *h, const struct expert *e)
+{
+    SHOAL_TRY(h5_group(h, "/evo"));
+    if (e->velocity) SHOAL_TRY(slab_write(h, "/evo/velocity", e->table, e->dev, e->velocity));
+    if (!e->own_best) return SHOAL_OK;
+    SHOAL_TRY(slab_write(h, "/evo/own_best", e->table, e->dev, e->own_best));
+    return h5_set_double(h, "/evo/own_best", "own_best_fitness", e->own_best_fitness);
+}
+
+static enum shoal_status read_evolution(const struct h5 *h, struct expert *e)
+{
+    if (e->velocity) SHOAL_TRY(slab_read(h, "/evo/velocity", e->table, e->dev, e->velocity));
+    if (!e->own_best) return SHOAL_OK;
+    SHOAL_TRY(slab_read(h, "/evo/own_best", e->table, e->dev, e->own_best));
+    return h5_get_double(h, "/evo/own_best", "own_best_fitness", &e->own_best_fitness);
+}
+
+/* ---- whole files ----------------------------------------------------------------------------- */
+
+enum shoal_status shard_write(const char *path, const struct shard_info *info,
+                              const struct expert *e, const struct history_row *history,
+                              int64_t n_history, int64_t *bytes)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(write_info(&h, info));
+    SHOAL_GOTO(slab_write(&h, "/params", e->table, e->dev, e->weights));
+    SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
+    SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
+    SHOAL_GOTO(write_evolution(&h, e));
+    SHOAL_GOTO(write_state(&h, e));
+    SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, history, n_history));
+    SHOAL_GOTO(h5_commit(&h, bytes));
+done:
+    h5_close(&h);
+    return st;
+}
+
+enum shoal_status shard_write_weights(const char *path, const struct shard_info *info,
+                                      const struct param_table *table, struct device *dev,
+                                      const float *weights, int64_t *bytes)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(write_info(&h, info));
+    SHOAL_GOTO(slab_write(&h, "/params", table, dev, weights));
+    SHOAL_GOTO(h5_commit(&h, bytes));
+done:
+    h5_close(&h);
+    return st;
+}
+
+static enum shoal_status check_format(const struct h5 *h)
+{
+    struct shard_info info = {.expert = -1};
+    SHOAL_TRY(read_info(h, &info));
+    shard_info_free(&info);
+    return SHOAL_OK;
+}
+
+enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
+                                     struct device *dev, float *weights)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_format(&h));
+    SHOAL_GOTO(slab_read(&h, "/params", table, dev, weights));
+done:
+    h5_close(&h);
+    return st;
+}
+
+/* A file to go on from: of this expert, and with more than weights. */
+static enum shoal_status check_resumable(const struct h5 *h, const struct expert *e)
+{
+    int number = -1;
+    SHOAL_TRY(check_format(h));
+    SHOAL_TRY(h5_get_int32(h, "/", "expert", 0, SHOAL_MAX_EXPERTS, &number));
+    SHOAL_CHECK(number == e->number, SHOAL_EFORMAT, "%s holds expert %d, expected expert %d",
+                h->path, number, e->number);
+    SHOAL_CHECK(h5_exists(h, "/optim") && h5_exists(h, "/state"), SHOAL_EFORMAT,
+                "%s holds weights only: it can be used, but not trained further", h->path);
+    SHOAL_CHECK(!e->velocity || h5_exists(h, "/evo/velocity"), SHOAL_EFORMAT,
+                "%s has no velocities (/evo/velocity), which evolution with inertia needs",
+                h->path);
+    SHOAL_CHECK(!e->own_best || h5_exists(h, "/evo/own_best"), SHOAL_EFORMAT,
+                "%s has no best weights of its own (/evo/own_best), which a cognitive pull needs",
+                h->path);
+    return SHOAL_OK;
+}
+
+enum shoal_status shard_read(const char *path, struct expert *e, struct history_row **history,
+                             int64_t *n_history)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_resumable(&h, e));
+    SHOAL_GOTO(slab_read(&h, "/params", e->table, e->dev, e->weights));
+    SHOAL_GOTO(slab_read(&h, "/optim/m", e->table, e->dev, e->adam_m));
+    SHOAL_GOTO(slab_read(&h, "/optim/v", e->table, e->dev, e->adam_v));
+    SHOAL_GOTO(read_evolution(&h, e));
+    SHOAL_GOTO(read_state(&h, e));
+    SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, history, n_history));
+done:
+    h5_close(&h);
+    return st;
+}

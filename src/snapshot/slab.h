@@ -1,0 +1,13 @@
+/* slab.h - slabs as groups of datasets under Hugging Face's names. Private to this folder. */
+#pragma once
+#include "kernels/kernels.h"
+#include "model/params.h"
+#include "snapshot/h5.h"
+
+/* Write every tensor of a slab on dev below `group` ("/params"). Vocabulary padding and gaps stay
+ * out. */
+enum shoal_status slab_write(const struct h5 *h, const char *group, const struct param_table *table,
+                             struct device *dev, const float *slab);
+/* Read them back; padding and gaps become zero. */
+enum shoal_status slab_read(const struct h5 *h, const char *group, const struct param_table *table,
+                            struct device *dev, float *slab);

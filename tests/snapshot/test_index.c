@@ -1,0 +1,281 @@
+/* test_index.c - snapshots of a whole run: found, skipped, pruned, resolved, moved. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/memory.h"
+#include "snapshot/world.h"
+
+/* RUN/snapshots/step-N.h5 or RUN/experts/000k/step-N.h5; valid until the next call. */
+static const char *index_at(const char *run, int64_t step)
+{
+    static char path[SHOAL_MAX_PATH];
+    assert_int_equal(run_index_path(path, run, step), SHOAL_OK);
+    return path;
+}
+
+static const char *shard_at(const char *run, int expert, int64_t step)
+{
+    static char path[SHOAL_MAX_PATH];
+    assert_int_equal(run_shard_path(path, run, expert, step), SHOAL_OK);
+    return path;
+}
+
+static void assert_latest(const char *run, int64_t step)
+{
+    char found[SHOAL_MAX_PATH];
+    assert_int_equal(index_find_latest(run, found), SHOAL_OK);
+    assert_string_equal(found, index_at(run, step));
+}
+
+static void test_round_trip(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "round-trip");
+    run_write(w, run, 8, 3);
+    struct snapshot_index index;
+    assert_int_equal(index_read(index_at(run, 8), &index), SHOAL_OK);
+    assert_string_equal(index.run_id, RUN_ID);
+    assert_string_equal(index.config, w->text);
+    assert_int_equal(index.experts, 3);
+    assert_int_equal(index.members, 4);
+    assert_int_equal(index.workers, 2);
+    assert_true(index.time_s == 12.5);
+    const struct standing *s = &index.standing;
+    assert_true(s->step == 8 && s->best == 3 && s->round_done == 1 && s->best_fitness == 2.0);
+    assert_true(s->champion == 3 && s->champion_step == 8 && s->champion_fitness == 2.0);
+    assert_true(s->live[0] == 1 && s->live[1] == 0 && s->live[2] == 1);
+    assert_int_equal(index.n_judgings, 3);
+    const struct judging *j = index.judgings;
+    assert_true(j[0].step == 0 && j[0].time_s == 0.5 && j[0].best == 3 && j[0].fitness[3] == 5.0);
+    assert_true(j[1].step == 4 && j[1].best == -1 && isinf(j[1].fitness[2]));
+    assert_true(isnan(j[1].fitness[0]) && isnan(j[2].fitness[1]) && j[2].fitness[3] == 2.0);
+    index_free(&index);
+}
+
+static void test_no_judging_yet(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "fresh");
+    run_write_shards(w, run, 0);
+    const struct snapshot_index index = {
+        .run_id = RUN_ID,
+        .experts = 3,
+        .members = 3,
+        .workers = 1,
+        .standing = {.best = -1, .best_fitness = NAN, .champion = -1, .champion_fitness = NAN},
+        .config = w->text};
+    struct snapshot_index back;
+    assert_int_equal(index_write(run, &index, NULL), SHOAL_OK);
+    assert_int_equal(index_read(index_at(run, 0), &back), SHOAL_OK);
+    assert_true(back.n_judgings == 0 && back.standing.champion == -1);
+    assert_true(isnan(back.standing.champion_fitness));
+    index_free(&back);
+    assert_latest(run, 0);
+    char shard[SHOAL_MAX_PATH];
+    assert_int_equal(snapshot_resolve(run, shard), SHOAL_OK);
+    assert_string_equal(strstr(shard, "/experts"), "/experts/0000/step-00000000.h5");
+}
+
+static void test_latest_link(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "linked");
+    char link[SHOAL_MAX_PATH], target[64] = "";
+    run_write(w, run, 8, 0);
+    run_write(w, run, 16, 0);
+    assert_int_equal(path_format(link, "%s/latest", run), SHOAL_OK);
+    assert_true(readlink(link, target, sizeof target - 1) > 0);
+    assert_string_equal(target, "snapshots/step-00000016.h5");
+}
+
+/* Everything that can be wrong with the newest snapshot leads to the one before it. */
+static void test_damaged_are_skipped(void **state)
+{
+    struct world *w = *state;
+    char keep[SHOAL_MAX_PATH], missing[SHOAL_MAX_PATH];
+    const char *run = world_path(w, "skipping");
+    run_write(w, run, 8, 0);
+    run_write(w, run, 16, 0);
+    assert_latest(run, 16);
+    assert_int_equal(path_format(keep, "%s/kept", w->scratch.dir), SHOAL_OK);
+
+    strcpy(missing, shard_at(run, 1, 16));
+    file_copy(keep, missing);
+    assert_int_equal(unlink(missing), 0);
+    assert_latest(run, 8);
+
+    file_copy(missing, shard_at(run, 1, 8)); /* of another step */
+    assert_int_equal(index_check(index_at(run, 16)), SHOAL_EFORMAT);
+    assert_failure_says("holds expert 1 at step 8");
+    assert_latest(run, 8);
+
+    file_copy(missing, shard_at(run, 2, 16)); /* of another expert */
+    assert_latest(run, 8);
+
+    struct expert *e = expert_make(w, 1, false, 1); /* of another run */
+    struct shard_info info = info_of(w, e);
+    strcpy(info.run_id, "another");
+    info.step = 16;
+    assert_int_equal(shard_write(missing, &info, e, NULL, 0, NULL), SHOAL_OK);
+    expert_destroy(&e);
+    assert_int_equal(index_check(index_at(run, 16)), SHOAL_EFORMAT);
+    assert_failure_says("is of run another");
+    assert_latest(run, 8);
+
+    file_copy(missing, keep);
+    assert_latest(run, 16);
+    assert_int_equal(file_write(index_at(run, 16), "short", 5), SHOAL_OK);
+    assert_latest(run, 8);
+}
+
+static void test_no_snapshot(void **state)
+{
+    struct world *w = *state;
+    char found[SHOAL_MAX_PATH];
+    const char *run = world_path(w, "empty");
+    assert_int_equal(index_find_latest(run, found), SHOAL_EIO);
+    assert_failure_says("empty: it has no snapshot yet");
+    assert_false(run_exists(run));
+    assert_int_equal(run_make(run, 2), SHOAL_OK);
+    assert_true(run_exists(run));
+    assert_int_equal(index_find_latest(run, found), SHOAL_EIO);
+    assert_int_equal(file_write(index_at(run, 4), "short", 5), SHOAL_OK);
+    assert_int_equal(index_find_latest(run, found), SHOAL_EIO);
+    assert_failure_says("none of its snapshots can be read");
+    assert_int_equal(snapshot_resolve(run, found), SHOAL_EIO);
+}
+
+/* ---- pruning --------------------------------------------------------------------------------- */
+
+static void assert_snapshots(const char *run, const int64_t *expected, int64_t n)
+{
+    int64_t *steps = NULL, found = 0;
+    assert_int_equal(run_snapshots(run, &steps, &found), SHOAL_OK);
+    assert_int_equal(found, n);
+    assert_memory_equal(steps, expected, (size_t)n * sizeof *steps);
+    mem_free(steps);
+}
+
+static void test_prune_keeps_the_newest(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "pruned");
+    const int64_t all[] = {40, 32, 24, 16, 8};
+    for (int i = 4; i >= 0; i--)
+        run_write(w, run, all[i], 0);
+    run_write_shards(w, run, 12); /* of a run that was killed before its index */
+    run_write_shards(w, run, 48); /* of the snapshot being written now */
+    assert_int_equal(index_prune(run, 0), SHOAL_OK);
+    assert_snapshots(run, all, 5);
+    assert_false(path_exists(shard_at(run, 0, 12)));
+
+    assert_int_equal(index_prune(run, 2), SHOAL_OK);
+    assert_snapshots(run, all, 2);
+    for (int k = 0; k < 3; k++) {
+        assert_true(path_exists(shard_at(run, k, 48)));
+        assert_true(path_exists(shard_at(run, k, 40)));
+        assert_true(path_exists(shard_at(run, k, 32)));
+        assert_false(path_exists(shard_at(run, k, 24)));
+        assert_false(path_exists(shard_at(run, k, 8)));
+    }
+    assert_latest(run, 40);
+}
+
+/* A damaged snapshot does not count among those kept: otherwise pruning could remove the last good
+ * one. */
+static void test_prune_counts_good_ones(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "pruned-damaged");
+    const int64_t all[] = {32, 24, 16, 8};
+    for (int i = 3; i >= 0; i--)
+        run_write(w, run, all[i], 0);
+    assert_int_equal(unlink(shard_at(run, 2, 32)), 0);
+    assert_int_equal(index_prune(run, 1), SHOAL_OK);
+    assert_snapshots(run, all, 2);
+    assert_latest(run, 24);
+    assert_int_equal(index_prune(world_path(w, "nowhere"), 1), SHOAL_OK);
+}
+
+static void test_sweep(void **state)
+{
+    struct world *w = *state;
+    char temp[SHOAL_MAX_PATH];
+    const char *run = world_path(w, "swept");
+    run_write(w, run, 8, 0);
+    assert_int_equal(path_format(temp, "%s/experts/0001/.tmp-step-00000016.h5-77", run), SHOAL_OK);
+    assert_int_equal(file_write(temp, "x", 1), SHOAL_OK);
+    assert_int_equal(run_make(run, 3), SHOAL_OK);
+    assert_false(path_exists(temp));
+    assert_latest(run, 8);
+}
+
+/* ---- what a command line may name ------------------------------------------------------------ */
+
+static void assert_resolves(const char *what, const char *to)
+{
+    char shard[SHOAL_MAX_PATH];
+    assert_int_equal(snapshot_resolve(what, shard), SHOAL_OK);
+    const size_t length = strlen(shard);
+    assert_true(length >= strlen(to));
+    assert_string_equal(shard + length - strlen(to), to);
+    struct shard_info info;
+    assert_int_equal(shard_read_info(shard, &info), SHOAL_OK);
+    shard_info_free(&info);
+}
+
+static void test_resolve(void **state)
+{
+    struct world *w = *state;
+    char path[SHOAL_MAX_PATH];
+    const char *run = world_path(w, "resolved");
+    run_write(w, run, 8, 2);
+    assert_resolves(run, "resolved/experts/0002/step-00000008.h5"); /* no best.h5 yet */
+    assert_resolves(index_at(run, 8), "resolved/experts/0002/step-00000008.h5");
+    assert_int_equal(path_format(path, "%s/latest", run), SHOAL_OK);
+    assert_resolves(path, "resolved/experts/0002/step-00000008.h5");
+    assert_resolves(shard_at(run, 1, 8), "experts/0001/step-00000008.h5");
+
+    assert_int_equal(run_best_path(path, run), SHOAL_OK);
+    file_copy(path, shard_at(run, 1, 8));
+    assert_resolves(run, "resolved/best.h5");
+    assert_resolves(path, "resolved/best.h5");
+
+    /* The recombinant is best but has no shard: the best expert it is, ties to the lower number,
+     * never the one that is not a number. */
+    run_write(w, run, 16, 3);
+    assert_resolves(index_at(run, 16), "experts/0000/step-00000016.h5");
+}
+
+static void test_moved_run(void **state)
+{
+    struct world *w = *state;
+    char here[SHOAL_MAX_PATH], there[SHOAL_MAX_PATH], link[SHOAL_MAX_PATH];
+    strcpy(here, world_path(w, "before"));
+    strcpy(there, world_path(w, "after"));
+    run_write(w, here, 8, 2);
+    assert_int_equal(rename(here, there), 0);
+    assert_latest(there, 8);
+    assert_resolves(there, "after/experts/0002/step-00000008.h5");
+    assert_int_equal(path_format(link, "%s/latest", there), SHOAL_OK);
+    assert_resolves(link, "after/experts/0002/step-00000008.h5");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_no_judging_yet),
+        cmocka_unit_test(test_latest_link),
+        cmocka_unit_test(test_damaged_are_skipped),
+        cmocka_unit_test(test_no_snapshot),
+        cmocka_unit_test(test_prune_keeps_the_newest),
+        cmocka_unit_test(test_prune_counts_good_ones),
+        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_moved_run),
+    };
+    return cmocka_run_group_tests_name("index", tests, world_open, world_close);
+}

@@ -1,0 +1,144 @@
+/* test_shard.c - experts survive the disk bit for bit. */
+#include <string.h>
+#include "base/memory.h"
+#include "snapshot/world.h"
+
+static void round_trip(struct world *w, bool with_extras)
+{
+    struct expert *e = expert_make(w, 1, with_extras, 7), *back = NULL;
+    const char *path = world_path(w, "shard.h5");
+    assert_int_equal(write_expert(w, path, e), SHOAL_OK);
+
+    struct history_row *history = NULL;
+    int64_t n = 0;
+    back = expert_make(w, 1, with_extras, 8); /* whatever is in it must be replaced */
+    back->step = back->tokens = back->position = 0;
+    back->own_best_fitness = back->fitness = 0;
+    memset(back->weights, 0x55, (size_t)w->table->n_params * sizeof(float)); /* padding too */
+    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_OK);
+    assert_true(same_expert(e, back));
+    assert_int_equal(n, 3);
+    assert_int_equal(history[2].step, 100);
+    assert_true(history[0].train_loss == 5.75 && history[2].time_s == 2.5);
+    assert_true(history[1].fitness != history[1].fitness);
+    mem_free(history);
+    expert_destroy(&e);
+    expert_destroy(&back);
+}
+
+static void test_round_trip(void **state)
+{
+    round_trip(*state, false);
+}
+
+static void test_round_trip_with_velocity_and_own_best(void **state)
+{
+    round_trip(*state, true);
+}
+
+static void test_own_best_that_is_none_yet(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 0, true, 1), *back = expert_make(w, 0, true, 2);
+    const char *path = world_path(w, "none-yet.h5");
+    const uint64_t nan_bits = 0x7ff8000000000123u; /* a payload, to see that no NaN is made anew */
+    memcpy(&e->own_best_fitness, &nan_bits, sizeof nan_bits);
+    struct history_row *history = NULL;
+    int64_t n = -1;
+    const struct shard_info info = info_of(w, e);
+    assert_int_equal(shard_write(path, &info, e, NULL, 0, NULL), SHOAL_OK);
+    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_OK);
+    assert_true(same_expert(e, back));
+    assert_int_equal(n, 0);
+    mem_free(history);
+    expert_destroy(&e);
+    expert_destroy(&back);
+}
+
+static void test_info_and_config(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 1, false, 3);
+    const char *path = world_path(w, "info.h5");
+    assert_int_equal(write_expert(w, path, e), SHOAL_OK);
+    struct shard_info info;
+    assert_int_equal(shard_read_info(path, &info), SHOAL_OK);
+    assert_string_equal(info.run_id, RUN_ID);
+    assert_int_equal(info.expert, 1);
+    assert_int_equal(info.worker, 1);
+    assert_int_equal(info.step, 100);
+    assert_int_equal(info.tokens, INT64_C(5000000001));
+    assert_true(info.fitness != info.fitness);
+    assert_int_equal(info.parent, 3);
+    assert_string_equal(info.config, w->text);
+    shard_info_free(&info);
+    struct config config;
+    assert_int_equal(shard_read_config(path, &config), SHOAL_OK);
+    assert_memory_equal(&config, &w->config, sizeof config);
+    expert_destroy(&e);
+}
+
+/* best.h5: the weights come back, and nobody can mistake it for something to train on. */
+static void test_weights_only(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 2, false, 4), *back = expert_make(w, 2, false, 5);
+    const char *path = world_path(w, "best.h5");
+    const struct shard_info info = info_of(w, e);
+    int64_t bytes = 0;
+    assert_int_equal(shard_write_weights(path, &info, w->table, w->dev, e->weights, &bytes),
+                     SHOAL_OK);
+    assert_true(bytes > w->table->n_real * (int64_t)sizeof(float));
+    assert_true(bytes < 2 * w->table->n_real * (int64_t)sizeof(float) + 65536);
+    assert_int_equal(shard_read_weights(path, w->table, w->dev, back->weights), SHOAL_OK);
+    assert_memory_equal(e->weights, back->weights, (size_t)w->table->n_params * sizeof(float));
+    struct history_row *history = NULL;
+    int64_t n = 0;
+    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_EFORMAT);
+    assert_failure_says("weights only");
+    expert_destroy(&e);
+    expert_destroy(&back);
+}
+
+/* What cannot be continued from says so. */
+static void test_wrong_expert_or_missing_velocity(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 0, false, 4), *other = expert_make(w, 1, false, 4);
+    struct expert *swarm = expert_make(w, 0, true, 4);
+    const char *path = world_path(w, "shard.h5");
+    struct history_row *history = NULL;
+    int64_t n = 0;
+    assert_int_equal(write_expert(w, path, e), SHOAL_OK);
+    assert_int_equal(shard_read(path, other, &history, &n), SHOAL_EFORMAT);
+    assert_failure_says("holds expert 0, expected expert 1");
+    assert_int_equal(shard_read(path, swarm, &history, &n), SHOAL_EFORMAT);
+    assert_failure_says("/evo/velocity");
+    expert_destroy(&e);
+    expert_destroy(&other);
+    expert_destroy(&swarm);
+}
+
+static void test_unwritable(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 0, false, 1);
+    assert_int_equal(write_expert(w, world_path(w, "no/such/dir/shard.h5"), e), SHOAL_EIO);
+    assert_failure_says("no/such/dir/shard.h5");
+    assert_failure_says("No such file or directory");
+    expert_destroy(&e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_with_velocity_and_own_best),
+        cmocka_unit_test(test_own_best_that_is_none_yet),
+        cmocka_unit_test(test_info_and_config),
+        cmocka_unit_test(test_weights_only),
+        cmocka_unit_test(test_wrong_expert_or_missing_velocity),
+        cmocka_unit_test(test_unwritable),
+    };
+    return cmocka_run_group_tests_name("shard", tests, world_open, world_close);
+}
