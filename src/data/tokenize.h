@@ -19,6 +19,8 @@ struct tokenize_result {
 
 /* Each document is preceded by the end-of-text token (byte 0 for "bytes"). Several documents: whole
  * documents are drawn for the val shard by a hash of their number until val_fraction of the bytes
- * is reached; one document: its tail is the val shard. Files appear whole or not at all. SHOAL_EIO:
+ * is reached, passing over those that would exceed it (at least one is drawn, the smallest if
+ * need be); one document: its tail is the val shard. Train shards are of nearly equal size; those
+ * of an earlier, larger run are removed. Files appear whole or not at all. SHOAL_EIO:
  * a file cannot be read. SHOAL_EFORMAT: no text at all, or too little to split. */
 enum shoal_status tokenize_files(const struct tokenize_args *args, struct tokenize_result *result);

@@ -1,0 +1,16 @@
+/* split.h - which text trains and which judges. Private to src/data. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/status.h"
+
+struct document {
+    const char *path; /* borrowed */
+    int64_t bytes;
+    int64_t train_bytes; /* of the front; the rest is held out */
+};
+
+/* Look at every file and fill in its size. SHOAL_EIO: cannot be read. SHOAL_EFORMAT: empty. */
+enum shoal_status split_measure(struct document *docs, int64_t n);
+/* Fill in train_bytes, as tokenize_files promises. SHOAL_EFORMAT: too little text. */
+enum shoal_status split_documents(struct document *docs, int64_t n, double val_fraction);
