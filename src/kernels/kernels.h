@@ -73,22 +73,23 @@ enum shoal_status kernel_convert(struct device *dev, struct view out, struct vie
 enum shoal_status kernel_add(struct device *dev, struct view sum, struct view a, struct view b);
 
 /* out (R, C) f32 = wte[tokens] + wpe[position]. tokens (B, T) i32, position = column. wte (Vp, C),
- * wpe (T_max, C) f32. */
+ * wpe (T_max, C) f32. The caller has checked that tokens lie in [0, Vp). */
 enum shoal_status kernel_embed(struct device *dev, struct view out, struct view tokens,
                                struct view wte, struct view wpe);
 /* dwte (Vp, C), dwpe (T_max, C) f32 are added to. dout (R, C) f32. Deterministic. */
 enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                     struct view dout, struct view tokens);
 
-/* out (R, O) f32 or bf16 = x (R, I) . w (O, I)^T + bias (O) f32; bias may be none. x, w same type.
- */
+/* out (R, O) f32 or bf16 = x (R, I) . w (O, I)^T + bias (O) f32; bias may be none. x, w same type;
+ * out is bf16 only when they are. */
 enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias);
-/* dx (R, I) f32 or bf16 = dout (R, O) . w (O, I). dout, w same type. accumulate: dx is added to
- * (then it is f32). */
+/* dx (R, I) f32 or bf16 = dout (R, O) . w (O, I). dout, w same type; dx is bf16 only when they are.
+ * accumulate: dx is added to (then it is f32). */
 enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
                                        struct view w, bool accumulate);
-/* dw (O, I) f32 += dout (R, O)^T . x (R, I); dbias (O) f32 += column sums of dout, may be none. */
+/* dw (O, I) f32 += dout (R, O)^T . x (R, I); dbias (O) f32 += column sums of dout, may be none.
+ * dout, x same type. */
 enum shoal_status kernel_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
                                        struct view dout, struct view x);
 
@@ -102,7 +103,8 @@ enum shoal_status kernel_layernorm_grad(struct device *dev, struct view dx, stru
                                         struct view dbias, struct view dout, struct view x,
                                         struct view mean, struct view rstd, struct view gain);
 
-/* out = GELU(x), tanh form (Hendrycks & Gimpel 2016; GPT-2's "gelu_new"). act types, same count. */
+/* out = GELU(x), tanh form (Hendrycks & Gimpel 2016; GPT-2's "gelu_new"). One act type, one count.
+ */
 enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x);
 /* dx = dout * GELU'(x). dx may be dout itself. */
 enum shoal_status kernel_gelu_grad(struct device *dev, struct view dx, struct view dout,
@@ -185,6 +187,7 @@ struct mutate_args {
 /* x += N(0,1) * scale * lr * |m_hat| / (sqrt(v_hat) + eps), with probability rate per element. */
 enum shoal_status kernel_mutate(struct device *dev, float *x, const float *m, const float *v,
                                 int64_t n, struct mutate_args a);
-/* out = alpha * x + beta * out over n elements (beta 0: out need not be initialised). */
+/* out = alpha * x + beta * out over n elements (beta 0: out need not be initialised). x may be out.
+ */
 enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, int64_t n,
                                float alpha, float beta);

@@ -10,7 +10,7 @@ struct kernel_ops {
     const char *name;
     enum shoal_status (*open)(int index, int threads, struct device **out);
     void (*close)(struct device *dev);
-    enum shoal_status (*alloc)(struct device *dev, size_t bytes, const char *what, void **out);
+    enum shoal_status (*alloc)(struct device *dev, size_t bytes, const char *what, void *out);
     void (*free)(struct device *dev, void *p);
     enum shoal_status (*upload)(struct device *dev, void *dst, const void *src, size_t bytes);
     enum shoal_status (*download)(struct device *dev, void *dst, const void *src, size_t bytes);

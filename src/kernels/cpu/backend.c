@@ -1,0 +1,134 @@
+/* backend.c - the CPU backend: its table, the device, its memory. */
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/memory.h"
+#include "kernels/cpu/cpu.h"
+
+static void cpu_close(struct device *dev)
+{
+    struct cpu_device *const cpu = cpu_of(dev);
+    gemm_cache_destroy(&cpu->gemms);
+    mem_free(cpu->scratch);
+    mem_free(cpu);
+}
+
+static enum shoal_status cpu_open(int index, int threads, struct device **out)
+{
+    (void)index; /* there is one CPU */
+    struct cpu_device *cpu;
+    SHOAL_TRY(mem_alloc(sizeof *cpu, "CPU device", &cpu));
+    cpu->base.ops = &cpu_ops;
+    cpu->base.is_host = true;
+    cpu->threads = threads > 0 ? threads : omp_get_max_threads();
+    (void)snprintf(cpu->base.describe, sizeof cpu->base.describe, "cpu, %d thread%s, %s",
+                   cpu->threads, cpu->threads == 1 ? "" : "s", gemm_isa_name());
+    const enum shoal_status st = gemm_cache_create(&cpu->gemms);
+    if (st == SHOAL_OK)
+        *out = &cpu->base;
+    else
+        cpu_close(&cpu->base);
+    return st;
+}
+
+enum shoal_status cpu_scratch(struct device *dev, size_t bytes, void *out)
+{
+    struct cpu_device *const cpu = cpu_of(dev);
+    if (bytes > cpu->scratch_bytes || !cpu->scratch) {
+        void *larger;
+        SHOAL_TRY(mem_alloc(bytes, "kernel scratch", &larger));
+        mem_free(cpu->scratch);
+        cpu->scratch = larger;
+        cpu->scratch_bytes = bytes;
+    }
+    memcpy(out, &cpu->scratch, sizeof cpu->scratch);
+    return SHOAL_OK;
+}
+
+static enum shoal_status cpu_alloc(struct device *dev, size_t bytes, const char *what, void *out)
+{
+    (void)dev;
+    return mem_alloc(bytes, what, out);
+}
+
+static void cpu_free(struct device *dev, void *p)
+{
+    (void)dev;
+    mem_free(p);
+}
+
+/* Bytes one thread copies or clears at a time. */
+enum { PIECE_BYTES = 1 << 18 };
+
+static int64_t piece_count(size_t bytes)
+{
+    return (int64_t)((bytes + PIECE_BYTES - 1) / PIECE_BYTES);
+}
+
+static size_t piece_bytes(size_t bytes, int64_t i)
+{
+    const size_t left = bytes - (size_t)i * PIECE_BYTES;
+    return left < PIECE_BYTES ? left : PIECE_BYTES;
+}
+
+static enum shoal_status cpu_copy(struct device *dev, void *dst, const void *src, size_t bytes)
+{
+    const int64_t n = piece_count(bytes);
+    const int team = cpu_team(dev, (int64_t)bytes / 4);
+#pragma omp parallel for schedule(static) num_threads(team)
+    for (int64_t i = 0; i < n; i++)
+        memcpy((char *)dst + i * PIECE_BYTES, (const char *)src + i * PIECE_BYTES,
+               piece_bytes(bytes, i));
+    return SHOAL_OK;
+}
+
+static enum shoal_status cpu_zero(struct device *dev, void *dst, size_t bytes)
+{
+    const int64_t n = piece_count(bytes);
+    const int team = cpu_team(dev, (int64_t)bytes / 4);
+#pragma omp parallel for schedule(static) num_threads(team)
+    for (int64_t i = 0; i < n; i++)
+        memset((char *)dst + i * PIECE_BYTES, 0, piece_bytes(bytes, i));
+    return SHOAL_OK;
+}
+
+static enum shoal_status cpu_sync(struct device *dev)
+{
+    (void)dev;
+    return SHOAL_OK;
+}
+
+const struct kernel_ops cpu_ops = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .copy = cpu_copy,
+    .zero = cpu_zero,
+    .sync = cpu_sync,
+    .convert = cpu_convert,
+    .add = cpu_add,
+    .embed = cpu_embed,
+    .embed_grad = cpu_embed_grad,
+    .matmul = cpu_matmul,
+    .matmul_grad_x = cpu_matmul_grad_x,
+    .matmul_grad_w = cpu_matmul_grad_w,
+    .layernorm = cpu_layernorm,
+    .layernorm_grad = cpu_layernorm_grad,
+    .gelu = cpu_gelu,
+    .gelu_grad = cpu_gelu_grad,
+    .attention = cpu_attention,
+    .attention_grad = cpu_attention_grad,
+    .attention_decode = cpu_attention_decode,
+    .xent = cpu_xent,
+    .sum = cpu_sum,
+    .sumsq = cpu_sumsq,
+    .adamw = cpu_adamw,
+    .swarm = cpu_swarm,
+    .crossover = cpu_crossover,
+    .mutate = cpu_mutate,
+    .axpby = cpu_axpby,
+};

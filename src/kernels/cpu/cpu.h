@@ -1,0 +1,116 @@
+/* cpu.h - what the files of the CPU backend share. Private to src/kernels/cpu. */
+#pragma once
+#define SHOAL_KERNELS_PRIVATE
+#include "kernels/kernels_impl.h"
+
+struct gemm_cache; /* gemm.c */
+
+/* One OpenMP team. Every parallel region of the backend runs on `threads` threads, or on one when
+ * the work is too small to be worth waking them. */
+struct cpu_device {
+    struct device base;
+    int threads;
+    void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
+    size_t scratch_bytes;
+    struct gemm_cache *gemms; /* oneDNN engine, stream and primitives, one per shape met */
+};
+
+static inline struct cpu_device *cpu_of(struct device *dev)
+{
+    return (struct cpu_device *)dev;
+}
+
+/* Work, in elements of a simple loop, below which a second thread costs more than it brings. */
+enum { CPU_SMALL = 16384 };
+
+/* Threads for `work` elements of a simple loop. */
+static inline int cpu_team(struct device *dev, int64_t work)
+{
+    return work < CPU_SMALL ? 1 : cpu_of(dev)->threads;
+}
+
+/* Long loops go in pieces of this many elements; a piece stays in the first-level cache. */
+enum { CPU_PIECE = 1024 };
+
+static inline int64_t cpu_pieces(int64_t n)
+{
+    return (n + CPU_PIECE - 1) / CPU_PIECE;
+}
+/* Elements of piece i. */
+static inline int64_t cpu_piece(int64_t n, int64_t i)
+{
+    const int64_t left = n - i * CPU_PIECE;
+    return left < CPU_PIECE ? left : CPU_PIECE;
+}
+
+/* At least `bytes` of scratch, 64-byte aligned, contents undefined. Valid until the next call. */
+enum shoal_status cpu_scratch(struct device *dev, size_t bytes, void *out);
+
+/* to (cols) += column sums of x (rows, cols); the order of summation depends on the shape only. */
+void cpu_add_column_sums(struct device *dev, float *to, const void *x, bool x16, int64_t rows,
+                         int64_t cols);
+
+enum shoal_status cpu_convert(struct device *dev, struct view out, struct view x);
+enum shoal_status cpu_add(struct device *dev, struct view sum, struct view a, struct view b);
+enum shoal_status cpu_embed(struct device *dev, struct view out, struct view tokens,
+                            struct view wte, struct view wpe);
+enum shoal_status cpu_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
+                                 struct view dout, struct view tokens);
+enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x, struct view w,
+                             struct view bias);
+enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
+                                    struct view w, bool accumulate);
+enum shoal_status cpu_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
+                                    struct view dout, struct view x);
+enum shoal_status cpu_layernorm(struct device *dev, struct view out, struct view mean,
+                                struct view rstd, struct view x, struct view gain, struct view bias,
+                                float eps);
+enum shoal_status cpu_layernorm_grad(struct device *dev, struct view dx, struct view dgain,
+                                     struct view dbias, struct view dout, struct view x,
+                                     struct view mean, struct view rstd, struct view gain);
+enum shoal_status cpu_gelu(struct device *dev, struct view out, struct view x);
+enum shoal_status cpu_gelu_grad(struct device *dev, struct view dx, struct view dout,
+                                struct view x);
+enum shoal_status cpu_attention(struct device *dev, struct view out, struct view stats,
+                                struct view qkv, int heads);
+enum shoal_status cpu_attention_grad(struct device *dev, struct view dqkv, struct view dout,
+                                     struct view out, struct view stats, struct view qkv,
+                                     int heads);
+enum shoal_status cpu_attention_decode(struct device *dev, struct view out, struct view keys,
+                                       struct view values, struct view qkv, int64_t position,
+                                       int heads);
+enum shoal_status cpu_xent(struct device *dev, struct view losses, struct view logits,
+                           struct view targets, int vocab, float scale, bool with_grad);
+enum shoal_status cpu_sum(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cpu_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cpu_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
+                            const float *grad, int64_t n, struct adamw_args a);
+enum shoal_status cpu_swarm(struct device *dev, float *x, float *velocity, const float *own_best,
+                            const float *attractor, int64_t rows, int64_t cols,
+                            struct swarm_args a);
+enum shoal_status cpu_crossover(struct device *dev, float *x, const float *attractor, int64_t rows,
+                                int64_t cols, float rate, int by, struct rng_key key);
+enum shoal_status cpu_mutate(struct device *dev, float *x, const float *m, const float *v,
+                             int64_t n, struct mutate_args a);
+enum shoal_status cpu_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
+                            float beta);
+
+/* gemm.c: row-major matrix products through oneDNN. */
+enum gemm_kind {
+    GEMM_NT, /* c (m, n) = a (m, k) . b (n, k)^T + bias (n) */
+    GEMM_NN, /* c (m, n) = a (m, k) . b (k, n) */
+    GEMM_TN  /* c (m, n) = a (k, m)^T . b (k, n) */
+};
+struct gemm {
+    int64_t m, n, k;
+    enum gemm_kind kind;
+    enum dtype in, out; /* of a and b; of c */
+    bool bias;          /* f32 */
+    bool accumulate;    /* c is added to */
+};
+enum shoal_status gemm_cache_create(struct gemm_cache **out);
+void gemm_cache_destroy(struct gemm_cache **cache);
+/* Instruction set oneDNN uses: "avx512_core_bf16". */
+const char *gemm_isa_name(void);
+enum shoal_status gemm_run(struct device *dev, const struct gemm *g, void *c, const void *a,
+                           const void *b, const void *bias);

@@ -1,0 +1,85 @@
+/* kernels.c - the list of backends, and the device: everything of kernels.h that is not arithmetic.
+ */
+#include <string.h>
+#define SHOAL_KERNELS_PRIVATE
+#include "kernels/kernels_impl.h"
+
+/* In order of preference: "auto" takes the first that opens. */
+static const struct kernel_ops *const backends[] = {&cpu_ops};
+enum { N_BACKENDS = sizeof backends / sizeof backends[0] };
+
+static enum shoal_status open_best(int index, int threads, struct device **out)
+{
+    enum shoal_status st = SHOAL_ENOTSUP;
+    for (int i = 0; i < N_BACKENDS && st != SHOAL_OK; i++)
+        st = backends[i]->open(index, threads, out);
+    return st;
+}
+
+enum shoal_status device_open(const char *name, int index, int threads, struct device **out)
+{
+    SHOAL_CHECK(index >= 0, SHOAL_EARG, "device: index %d is negative", index);
+    SHOAL_CHECK(threads >= 0, SHOAL_EARG, "device: %d threads; 0 takes OpenMP's default", threads);
+    if (strcmp(name, "auto") == 0) return open_best(index, threads, out);
+    for (int i = 0; i < N_BACKENDS; i++)
+        if (strcmp(name, backends[i]->name) == 0) return backends[i]->open(index, threads, out);
+    return SHOAL_FAIL(SHOAL_ENOTSUP, "device: this build has no \"%s\"; use \"auto\" or \"cpu\"",
+                      name);
+}
+
+void device_close(struct device **dev)
+{
+    if (!*dev) return;
+    (*dev)->ops->close(*dev);
+    *dev = NULL;
+}
+
+const char *device_name(const struct device *dev)
+{
+    return dev->ops->name;
+}
+
+const char *device_describe(const struct device *dev)
+{
+    return dev->describe;
+}
+
+bool device_is_host(const struct device *dev)
+{
+    return dev->is_host;
+}
+
+enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out)
+{
+    return dev->ops->alloc(dev, bytes, what, out);
+}
+
+void device_free(struct device *dev, void *p)
+{
+    if (p) dev->ops->free(dev, p);
+}
+
+enum shoal_status device_upload(struct device *dev, void *dst, const void *host, size_t bytes)
+{
+    return dev->ops->upload(dev, dst, host, bytes);
+}
+
+enum shoal_status device_download(struct device *dev, void *host, const void *src, size_t bytes)
+{
+    return dev->ops->download(dev, host, src, bytes);
+}
+
+enum shoal_status device_copy(struct device *dev, void *dst, const void *src, size_t bytes)
+{
+    return dev->ops->copy(dev, dst, src, bytes);
+}
+
+enum shoal_status device_zero(struct device *dev, void *dst, size_t bytes)
+{
+    return dev->ops->zero(dev, dst, bytes);
+}
+
+enum shoal_status device_sync(struct device *dev)
+{
+    return dev->ops->sync(dev);
+}

@@ -1,0 +1,73 @@
+/* update.c - checks and dispatch of the kernels that work on slabs: sums, optimiser, evolution. */
+#include "config/config.h"
+#include "kernels/check.h"
+#define SHOAL_KERNELS_PRIVATE
+#include "kernels/kernels_impl.h"
+
+enum shoal_status kernel_sum(struct device *dev, double *out, const float *x, int64_t n)
+{
+    SHOAL_TRY(check_pointer("sum", "x", x, n));
+    return dev->ops->sum(dev, out, x, n);
+}
+
+enum shoal_status kernel_sumsq(struct device *dev, double *out, const float *x, int64_t n)
+{
+    SHOAL_TRY(check_pointer("sumsq", "x", x, n));
+    return dev->ops->sumsq(dev, out, x, n);
+}
+
+enum shoal_status kernel_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
+                               const float *grad, int64_t n, struct adamw_args a)
+{
+    SHOAL_TRY(check_pointer("adamw", "w", w, n));
+    SHOAL_TRY(check_pointer("adamw", "m", m, n));
+    SHOAL_TRY(check_pointer("adamw", "v", v, n));
+    SHOAL_TRY(check_pointer("adamw", "grad", grad, n));
+    SHOAL_CHECK(a.step >= 1, SHOAL_EARG, "adamw: step %lld; steps count from 1", (long long)a.step);
+    return dev->ops->adamw(dev, w, w16, m, v, grad, n, a);
+}
+
+enum shoal_status kernel_swarm(struct device *dev, float *x, float *velocity, const float *own_best,
+                               const float *attractor, int64_t rows, int64_t cols,
+                               struct swarm_args a)
+{
+    const int64_t n = rows * cols;
+    SHOAL_TRY(check_pointer("swarm", "x", x, n));
+    SHOAL_TRY(check_pointer("swarm", "attractor", attractor, n));
+    SHOAL_CHECK(velocity || a.inertia == 0.0f, SHOAL_EARG, "swarm: inertia without a velocity");
+    SHOAL_CHECK(own_best || a.cognitive == 0.0f, SHOAL_EARG,
+                "swarm: a cognitive pull without an own best");
+    SHOAL_CHECK(a.draw >= DRAW_CONSTANT && a.draw <= DRAW_ELEMENT, SHOAL_EARG, "swarm: no draw %d",
+                a.draw);
+    SHOAL_CHECK(a.law == LAW_UNIFORM || a.law == LAW_KOIFISH, SHOAL_EARG, "swarm: no law %d",
+                a.law);
+    return dev->ops->swarm(dev, x, velocity, own_best, attractor, rows, cols, a);
+}
+
+enum shoal_status kernel_crossover(struct device *dev, float *x, const float *attractor,
+                                   int64_t rows, int64_t cols, float rate, int by,
+                                   struct rng_key key)
+{
+    SHOAL_TRY(check_pointer("crossover", "x", x, rows * cols));
+    SHOAL_TRY(check_pointer("crossover", "attractor", attractor, rows * cols));
+    SHOAL_CHECK(by >= DRAW_EXPERT && by <= DRAW_ELEMENT, SHOAL_EARG,
+                "crossover: cannot draw by %d; use expert, tensor, row or element", by);
+    return dev->ops->crossover(dev, x, attractor, rows, cols, rate, by, key);
+}
+
+enum shoal_status kernel_mutate(struct device *dev, float *x, const float *m, const float *v,
+                                int64_t n, struct mutate_args a)
+{
+    SHOAL_TRY(check_pointer("mutate", "x", x, n));
+    SHOAL_TRY(check_pointer("mutate", "m", m, n));
+    SHOAL_TRY(check_pointer("mutate", "v", v, n));
+    return dev->ops->mutate(dev, x, m, v, n, a);
+}
+
+enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, int64_t n,
+                               float alpha, float beta)
+{
+    SHOAL_TRY(check_pointer("axpby", "out", out, n));
+    SHOAL_TRY(check_pointer("axpby", "x", x, n));
+    return dev->ops->axpby(dev, out, x, n, alpha, beta);
+}
