@@ -27,13 +27,15 @@ bool comm_is_coordinator(const struct comm *c); /* also true when alone */
 bool comm_is_worker(const struct comm *c);      /* also true when alone */
 int comm_worker(const struct comm *c); /* 0-based worker number; -1 on a coordinator of others */
 int comm_workers(const struct comm *c);
-int comm_node_worker(const struct comm *c);     /* 0-based among this node's workers: which GPU */
-int comm_node_workers(const struct comm *c);    /* workers on this node: how many share its cores */
+int comm_node_worker(const struct comm *c);  /* 0-based among this node's workers: which GPU */
+int comm_node_workers(const struct comm *c); /* workers on this node: how many share its cores */
+int comm_core_share(const struct comm *c);   /* cores that are this worker's: those it may run on,
+                                                each divided among the workers bound to it */
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
 
 /* Whether all ranks are well: returns SHOAL_OK on all when every rank passes SHOAL_OK; otherwise
- * each rank gets its own status back, or SHOAL_EPEER if it had none. *speaker: whether this rank is
- * the lowest that failed, and so should print. Collective over the world. */
+ * the status of the lowest rank that failed, on all, so that all exit with the same code. *speaker:
+ * whether this rank is that one, and so should print. Collective over the world. */
 enum shoal_status comm_agree(struct comm *c, enum shoal_status mine, bool *speaker);
 /* Whether `digest` is the same on all ranks, else SHOAL_ECONFIG on all. Collective over the world.
  */
@@ -72,3 +74,6 @@ enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts
                            int64_t n);
 /* values[i] summed over the workers, in double precision; exact where all but one are zero. */
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n);
+/* Largest message that slabs are cut into (256 MiB unless set); the same on all workers. Not
+ * collective. */
+void comm_set_chunk(struct comm *c, size_t bytes);

@@ -135,21 +135,6 @@ static enum shoal_status make_worker(struct run *r)
                          &r->worker);
 }
 
-/* Leftovers of writers that were killed. */
-static enum shoal_status sweep(const struct run *r)
-{
-    char dir[SHOAL_MAX_PATH];
-    const char *out = r->cfg.run.out;
-    SHOAL_TRY(dir_sweep_temps(out));
-    SHOAL_TRY(path_format(dir, "%s/snapshots", out));
-    SHOAL_TRY(dir_sweep_temps(dir));
-    for (int k = 0; k < r->cfg.population.experts; k++) {
-        SHOAL_TRY(path_format(dir, "%s/experts/%04d", out, k));
-        SHOAL_TRY(dir_sweep_temps(dir));
-    }
-    return SHOAL_OK;
-}
-
 static enum shoal_status write_config(const struct run *r)
 {
     enum shoal_status st = SHOAL_OK;
@@ -167,7 +152,6 @@ static enum shoal_status make_coordinator(struct run *r)
 {
     const struct gpt_shape shape = config_shape(&r->cfg);
     SHOAL_TRY(run_make(r->cfg.run.out, r->cfg.population.experts));
-    SHOAL_TRY(sweep(r));
     SHOAL_TRY(write_config(r));
     return coordinator_create(&r->cfg, r->comm, r->origin.run_id,
                               r->origin.index[0] ? &r->index : NULL, param_count(&shape),

@@ -1,0 +1,137 @@
+/* comm.c - joining and leaving the job, and who is who in it. */
+#define SHOAL_COMM_PRIVATE
+#include <stdlib.h>
+#include "base/memory.h"
+#include "comm/comm_impl.h"
+
+/* Start MPI. Without a launcher, Open MPI would fork a daemon for processes spawned later, which
+ * shoal never does: the isolated singleton saves the time. It means nothing to other MPIs. */
+static enum shoal_status mpi_start(int *argc, char ***argv)
+{
+    int provided = 0;
+    SHOAL_CHECK(setenv("OMPI_MCA_ess_singleton_isolated", "1", 0) == 0, SHOAL_ENOMEM,
+                "cannot set an environment variable: out of memory");
+    COMM_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    COMM_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    SHOAL_CHECK(provided >= MPI_THREAD_FUNNELED, SHOAL_ECOMM,
+                "this MPI was built without thread support (MPI_THREAD_FUNNELED); use another");
+    return SHOAL_OK;
+}
+
+/* A communicator of the workers alone. create_group needs only its members to call. */
+static enum shoal_status make_worker_group(struct comm *c)
+{
+    enum shoal_status st = SHOAL_OK;
+    MPI_Group world = MPI_GROUP_NULL, workers = MPI_GROUP_NULL;
+    const int coordinator = 0, outside = c->world_size > 1 ? 1 : 0;
+    COMM_GOTO(MPI_Comm_group(c->records, &world));
+    COMM_GOTO(MPI_Group_excl(world, outside, &coordinator, &workers));
+    COMM_GOTO(MPI_Comm_create_group(c->records, workers, COMM_TAG_GROUP, &c->workers));
+    COMM_GOTO(MPI_Comm_set_errhandler(c->workers, MPI_ERRORS_RETURN));
+done:
+    if (workers != MPI_GROUP_NULL && workers != MPI_GROUP_EMPTY) MPI_Group_free(&workers);
+    if (world != MPI_GROUP_NULL) MPI_Group_free(&world);
+    return st;
+}
+
+static enum shoal_status join(struct comm *c)
+{
+    COMM_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->records));
+    COMM_TRY(MPI_Comm_set_errhandler(c->records, MPI_ERRORS_RETURN));
+    COMM_TRY(MPI_Comm_size(c->records, &c->world_size));
+    COMM_TRY(MPI_Comm_rank(c->records, &c->world_rank));
+    c->n_workers = c->world_size > 1 ? c->world_size - 1 : 1;
+    c->worker = c->world_size > 1 ? c->world_rank - 1 : 0;
+    if (c->worker >= 0) SHOAL_TRY(make_worker_group(c));
+    return comm_survey_node(c);
+}
+
+enum shoal_status comm_open(int *argc, char ***argv, struct comm **out)
+{
+    enum shoal_status st = SHOAL_OK;
+    struct comm *c = NULL;
+    *out = NULL;
+    SHOAL_TRY(mem_alloc(sizeof *c, "the communicator", &c));
+    c->records = MPI_COMM_NULL;
+    c->workers = MPI_COMM_NULL;
+    c->chunk_bytes = (size_t)256 << 20;
+    SHOAL_GOTO(mpi_start(argc, argv));
+    SHOAL_GOTO(join(c));
+    *out = c;
+    c = NULL;
+done:
+    mem_free(c);
+    return st;
+}
+
+void comm_close(struct comm **c)
+{
+    if (!*c) return;
+    /* Leaving cannot fail usefully: the run is over and its files are closed. */
+    (void)comm_reap(*c, true);
+    if ((*c)->workers != MPI_COMM_NULL) MPI_Comm_free(&(*c)->workers);
+    if ((*c)->records != MPI_COMM_NULL) MPI_Comm_free(&(*c)->records);
+    MPI_Finalize();
+    mem_free(*c);
+    *c = NULL;
+}
+
+void comm_abort(struct comm *c, int exit_code)
+{
+    MPI_Abort(c->records, exit_code);
+}
+
+int comm_world_size(const struct comm *c)
+{
+    return c->world_size;
+}
+
+int comm_world_rank(const struct comm *c)
+{
+    return c->world_rank;
+}
+
+bool comm_is_coordinator(const struct comm *c)
+{
+    return c->world_rank == 0;
+}
+
+bool comm_is_worker(const struct comm *c)
+{
+    return c->worker >= 0;
+}
+
+int comm_worker(const struct comm *c)
+{
+    return c->worker;
+}
+
+int comm_workers(const struct comm *c)
+{
+    return c->n_workers;
+}
+
+int comm_node_worker(const struct comm *c)
+{
+    return c->node_worker;
+}
+
+int comm_node_workers(const struct comm *c)
+{
+    return c->node_workers;
+}
+
+int comm_core_share(const struct comm *c)
+{
+    return c->core_share;
+}
+
+uint64_t comm_bytes_sent(const struct comm *c)
+{
+    return c->bytes_sent;
+}
+
+void comm_set_chunk(struct comm *c, size_t bytes)
+{
+    c->chunk_bytes = bytes;
+}

@@ -1,0 +1,103 @@
+/* judge.c - how good is every member? Mean loss over one held-out slice, the same for all.
+ *
+ * The slice is cut into passes of `micro` windows. An expert is judged by its owner alone. The
+ * recombinant, which every worker holds, is judged by all of them together, pass p by worker
+ * p mod W; losses are added in the order of the passes, so the sum has the same bits for any W. */
+#include <math.h>
+#include <string.h>
+#include "evo/operators.h"
+#include "evo/plan.h"
+#include "worker/worker_impl.h"
+
+static int64_t slice_passes(const struct worker *w)
+{
+    return (w->windows + w->micro - 1) / w->micro;
+}
+
+/* Load windows of one pass, spread evenly over the held-out text; returns their number. */
+static enum shoal_status load_pass(struct worker *w, int64_t pass, int *count)
+{
+    const int64_t context = w->cfg->model.context, all = data_windows(w->val);
+    const int64_t begin = pass * w->micro;
+    const int64_t left = w->windows - begin;
+    *count = (int)(left < w->micro ? left : w->micro);
+    for (int i = 0; i < *count; i++)
+        SHOAL_TRY(data_window(w->val, (begin + i) * all / w->windows, w->tokens + i * context,
+                              w->targets + i * context));
+    return SHOAL_OK;
+}
+
+/* Losses of passes first, first + stride, ... of the loaded weights, each times its windows, into
+ * pass_losses; the other entries become 0. */
+static enum shoal_status judge_passes(struct worker *w, int first, int stride)
+{
+    const int64_t passes = slice_passes(w);
+    memset(w->pass_losses, 0, (size_t)passes * sizeof *w->pass_losses);
+    for (int64_t pass = first; pass < passes; pass += stride) {
+        int count = 0;
+        double loss = 0;
+        SHOAL_TRY(load_pass(w, pass, &count));
+        SHOAL_TRY(gpt_judge(w->gpt, w->tokens, w->targets, count, &loss));
+        w->pass_losses[pass] = loss * count;
+    }
+    return SHOAL_OK;
+}
+
+static double add_passes(const struct worker *w)
+{
+    double sum = 0;
+    for (int64_t pass = 0; pass < slice_passes(w); pass++)
+        sum += w->pass_losses[pass];
+    return sum / (double)w->windows;
+}
+
+static enum shoal_status report_fitness(struct worker *w, int member, int64_t step)
+{
+    const struct report r = {.kind = REPORT_FITNESS,
+                             .worker = w->number,
+                             .member = member,
+                             .step = step,
+                             .value = {w->fitness[member]}};
+    return comm_report(w->comm, &r, sizeof r);
+}
+
+static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t step)
+{
+    struct expert *e = own->expert;
+    SHOAL_TRY(gpt_load(w->gpt, e->weights));
+    SHOAL_TRY(judge_passes(w, 0, 1));
+    e->fitness = add_passes(w);
+    w->fitness[e->number] = e->fitness;
+    SHOAL_TRY(evo_note_own_best(e));
+    SHOAL_TRY(worker_note_history(w, own, step));
+    return report_fitness(w, e->number, step);
+}
+
+/* The mean of the live experts, judged by all workers together; NAN when none is alive. */
+static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
+{
+    const int experts = w->cfg->population.experts;
+    uint8_t live[SHOAL_MAX_EXPERTS];
+    w->fitness[experts] = NAN;
+    if (plan_live(w->fitness, experts, live) > 0) {
+        SHOAL_TRY(worker_mean(w, live, 0, w->table->n_params, false));
+        w->mean_fresh = true;
+        SHOAL_TRY(gpt_load(w->gpt, w->mean.weights));
+        SHOAL_TRY(judge_passes(w, w->number, w->workers));
+        SHOAL_TRY(comm_sum_values(w->comm, w->pass_losses, (int)slice_passes(w)));
+        w->fitness[experts] = add_passes(w);
+    }
+    return w->number == 0 ? report_fitness(w, experts, step) : SHOAL_OK;
+}
+
+enum shoal_status worker_judge(struct worker *w, int64_t step)
+{
+    const int experts = w->cfg->population.experts;
+    memset(w->fitness, 0, (size_t)experts * sizeof *w->fitness);
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(judge_own(w, &w->own[i], step));
+    if (!w->cfg->evolution.recombine) return SHOAL_OK;
+    /* The others' entries are 0 here, so the sum is exact, and what is not finite stays so. */
+    SHOAL_TRY(comm_sum_values(w->comm, w->fitness, experts));
+    return judge_recombinant(w, step);
+}

@@ -1,0 +1,34 @@
+/* mean.c - the recombinant: the mean of the live experts (intermediate recombination). */
+#include "worker/worker_impl.h"
+
+static float *slab_of(const struct expert *e, int which)
+{
+    float *slabs[] = {e->weights, e->adam_m, e->adam_v};
+    return slabs[which];
+}
+
+/* One slab's mean: sum in the order of the experts' numbers, then scaled. */
+static enum shoal_status mean_slab(struct worker *w, float *out, int which, const uint8_t *live,
+                                   int64_t begin, int64_t n)
+{
+    int n_parts = 0, n_live = 0;
+    for (int k = 0; k < w->cfg->population.experts; k++)
+        n_live += live[k] != 0;
+    for (int i = 0; i < w->n_own; i++) {
+        const struct expert *e = w->own[i].expert;
+        if (live[e->number]) w->parts[n_parts++] = slab_of(e, which) + begin;
+    }
+    SHOAL_ASSERT(n_live > 0);
+    SHOAL_TRY(comm_sum(w->comm, out + begin, w->parts, n_parts, n));
+    return kernel_axpby(w->dev, out + begin, out + begin, n, 1.0f / (float)n_live, 0.0f);
+}
+
+enum shoal_status worker_mean(struct worker *w, const uint8_t *live, int64_t begin, int64_t end,
+                              bool with_moments)
+{
+    float *out[] = {w->mean.weights, w->mean.m, w->mean.v};
+    const int slabs = with_moments ? 3 : 1;
+    for (int which = 0; which < slabs; which++)
+        SHOAL_TRY(mean_slab(w, out[which], which, live, begin, end - begin));
+    return SHOAL_OK;
+}

@@ -1,0 +1,103 @@
+/* worker.c - a worker's life: obey an order, train, exchange, judge, report; until told to stop. */
+#include "base/memory.h"
+#include "evo/operators.h"
+#include "worker/worker_impl.h"
+
+int worker_first_expert(int worker, int workers, int experts)
+{
+    return (int)((int64_t)worker * experts / workers);
+}
+
+int worker_of_expert(int expert, int workers, int experts)
+{
+    int worker = (int)((int64_t)expert * workers / experts);
+    while (worker_first_expert(worker + 1, workers, experts) <= expert)
+        worker++;
+    return worker;
+}
+
+bool worker_evolves(const struct config *cfg)
+{
+    return evo_rule_active(&cfg->evolution.body) || evo_rule_active(&cfg->evolution.io);
+}
+
+enum shoal_status worker_create(const struct config *cfg, struct comm *comm, const char *run_id,
+                                const struct snapshot_index *resume, struct worker **out)
+{
+    struct worker *w = NULL;
+    *out = NULL;
+    SHOAL_TRY(mem_alloc(sizeof *w, "a worker", &w));
+    w->cfg = cfg;
+    w->comm = comm;
+    enum shoal_status st = SHOAL_OK;
+    (void)snprintf(w->run_id, sizeof w->run_id, "%s", run_id);
+    SHOAL_GOTO(worker_build(w, resume));
+    *out = w;
+    w = NULL;
+done:
+    worker_destroy(&w);
+    return st;
+}
+
+static void free_slabs(struct device *dev, struct slabs *s)
+{
+    float *const slab[] = {s->weights, s->m, s->v};
+    for (int i = 0; i < 3; i++)
+        if (slab[i]) device_free(dev, slab[i]);
+}
+
+void worker_destroy(struct worker **worker)
+{
+    struct worker *w = *worker;
+    if (!w) return;
+    for (int i = 0; w->own && i < w->n_own; i++) {
+        expert_destroy(&w->own[i].expert);
+        mem_free(w->own[i].history);
+    }
+    mem_free(w->own);
+    gpt_destroy(&w->gpt);
+    if (w->dev) {
+        free_slabs(w->dev, &w->mean);
+        free_slabs(w->dev, &w->inbox);
+    }
+    param_table_destroy(&w->table);
+    device_close(&w->dev);
+    data_close(&w->train);
+    data_close(&w->val);
+    mem_free(w->tokens);
+    mem_free(w->targets);
+    mem_free(w->parts);
+    mem_free(w->fitness);
+    mem_free(w->pass_losses);
+    mem_free(w->config_text);
+    mem_free(w);
+    *worker = NULL;
+}
+
+/* From order->step to order->until: train, with rounds in between. */
+static enum shoal_status advance(struct worker *w, const struct order *order)
+{
+    const int64_t every = w->cfg->evolution.every;
+    for (int64_t step = order->step; step < order->until;) {
+        const int64_t round = (step / every + 1) * every;
+        const int64_t next = round < order->until ? round : order->until;
+        SHOAL_TRY(worker_train(w, step, next));
+        if (next < order->until) SHOAL_TRY(worker_round(w, order, next, false));
+        step = next;
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_run(struct worker *w)
+{
+    for (;;) {
+        struct order order;
+        SHOAL_TRY(comm_obey(w->comm, &order, sizeof order));
+        if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
+        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));
+        if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
+        if (order.stop) return SHOAL_OK;
+        SHOAL_TRY(advance(w, &order));
+        SHOAL_TRY(worker_judge(w, order.until));
+    }
+}

@@ -1,0 +1,33 @@
+/* comm_tests.h - one program, run by every rank of a job of any size. Each test is collective over
+ * the world: all ranks run the same tests in the same order.
+ *
+ * A rank whose assertion fails leaves the others waiting; ctest's time limit ends them, and the
+ * failed rank has said why. */
+#pragma once
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/memory.h"
+#include "comm/comm.h"
+
+/* The job; every test's *state. */
+static inline struct comm *job(void **state)
+{
+    return *state;
+}
+
+void test_broadcast_from_every_root(void **state);
+void test_sum_is_ordered(void **state);
+void test_sum_with_empty_workers(void **state);
+void test_sum_values_keep_what_is_not_finite(void **state);
+void test_bytes_are_counted(void **state);
+
+void test_reports_and_orders(void **state);
+void test_report_may_be_reused(void **state);
+void test_hear_times_out_and_sleeps(void **state);
+void test_orders_arrive_in_order(void **state);
+void test_record_of_another_size(void **state);
