@@ -8,49 +8,23 @@
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 
-struct norm_row {
-    const float *x, *gain, *bias;
-    int64_t cols;
-    float mean, rstd;
-};
-
-static void norm_moments(struct norm_row *r, float eps)
+SPECIALISED void norm_row(void *out, float *mean, float *rstd, const float *x, const float *gain,
+                          const float *bias, int64_t cols, float eps, bool out16)
 {
-    const float *const x = r->x;
     float sum = 0.0f, squares = 0.0f;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < r->cols; c++)
+    for (int64_t c = 0; c < cols; c++)
         sum += x[c];
-    const float mean = sum / (float)r->cols;
+    const float m = sum / (float)cols;
 #pragma omp simd reduction(+ : squares)
-    for (int64_t c = 0; c < r->cols; c++)
-        squares += (x[c] - mean) * (x[c] - mean);
-    r->mean = mean;
-    r->rstd = 1.0f / sqrtf(squares / (float)r->cols + eps);
-}
-
-/* out = columns [begin, begin + n) of the result. */
-SPECIALISED void norm_columns(float *out, const struct norm_row *r, int64_t begin, int64_t n)
-{
-    const float *const x = r->x + begin, *const gain = r->gain + begin,
-                       *const bias = r->bias + begin, mean = r->mean, rstd = r->rstd;
+    for (int64_t c = 0; c < cols; c++)
+        squares += (x[c] - m) * (x[c] - m);
+    const float r = 1.0f / sqrtf(squares / (float)cols + eps);
 #pragma omp simd
-    for (int64_t c = 0; c < n; c++)
-        out[c] = (x[c] - mean) * rstd * gain[c] + bias[c];
-}
-
-enum { NORM_CHUNK = 256 };
-
-/* The whole row in bf16, by way of f32 chunks: compilers make two fast loops of this, but a slow
- * one of both together. */
-static void norm_narrow(uint16_t *out, const struct norm_row *r)
-{
-    float wide[NORM_CHUNK];
-    for (int64_t c = 0; c < r->cols; c += NORM_CHUNK) {
-        const int64_t n = r->cols - c < NORM_CHUNK ? r->cols - c : NORM_CHUNK;
-        norm_columns(wide, r, c, n);
-        bf16_narrow(out + c, wide, n);
-    }
+    for (int64_t c = 0; c < cols; c++)
+        element_put(out, c, out16, (x[c] - m) * r * gain[c] + bias[c]);
+    *mean = m;
+    *rstd = r;
 }
 
 enum shoal_status cpu_layernorm(struct device *dev, struct view out, struct view mean,
@@ -63,14 +37,13 @@ enum shoal_status cpu_layernorm(struct device *dev, struct view out, struct view
     const int team = cpu_team(dev, rows * cols);
 #pragma omp parallel for schedule(static) num_threads(team)
     for (int64_t i = 0; i < rows; i++) {
-        struct norm_row row = {(const float *)x.data + i * cols, g, b, cols, 0.0f, 0.0f};
-        norm_moments(&row, eps);
+        const float *const row = (const float *)x.data + i * cols;
         if (out.dtype == DTYPE_BF16)
-            norm_narrow((uint16_t *)out.data + i * cols, &row);
+            norm_row(element_at(out.data, i * cols, true), m + i, r + i, row, g, b, cols, eps,
+                     true);
         else
-            norm_columns((float *)out.data + i * cols, &row, 0, cols);
-        m[i] = row.mean;
-        r[i] = row.rstd;
+            norm_row(element_at(out.data, i * cols, false), m + i, r + i, row, g, b, cols, eps,
+                     false);
     }
     return SHOAL_OK;
 }
