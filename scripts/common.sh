@@ -92,7 +92,7 @@ mpi_environment() {
     export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe-1}"
     export OMPI_MCA_hwloc_base_binding_policy="${OMPI_MCA_hwloc_base_binding_policy-none}"
     export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle-1}"
-    # Threads that wait by spinning for long starve each other on a machine that does more than this.
+    # As src/base/openmp_wait.c does, for programs of the tests.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT-10000}"
     # Shared memory only; without the system call that containers often forbid.
     export OMPI_MCA_btl="${OMPI_MCA_btl-self,vader}"
