@@ -9,7 +9,10 @@
  *
  * oneDNN 2.6.3 takes its compiled "brg" implementation for every kind and type used here, operands
  * transposed or not (seen with DNNL_VERBOSE=1), so repacking on our side was not worth having. On
- * one Zen 5 core, 2048 x 256 x 1024: 235 GFLOP/s in f32, 490 in bf16 (bench/kernels). */
+ * one Zen 5 core, 2048 x 256 x 1024: 235 GFLOP/s in f32, 490 in bf16 (bench/kernels).
+ *
+ * Processors older than AVX-512 have no bf16 products in oneDNN. There bf16 operands are widened
+ * into scratch and multiplied in f32: the same mathematics, without the gain in speed. */
 #include <omp.h>
 #include <string.h>
 #include "base/memory.h"
@@ -29,6 +32,7 @@ struct gemm_entry {
 struct gemm_cache {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
+    bool has_bf16;            /* oneDNN multiplies bf16 on this processor */
     struct gemm_entry *first; /* owned */
 };
 
@@ -39,16 +43,6 @@ struct gemm_cache {
                     "oneDNN returned status %d for %s; set DNNL_VERBOSE=1 to see why",             \
                     (int)dnnl_result, #call);                                                      \
     } while (0)
-
-enum shoal_status gemm_cache_create(struct gemm_cache **out)
-{
-    struct gemm_cache *cache;
-    SHOAL_TRY(mem_alloc(sizeof *cache, "matrix product cache", &cache));
-    *out = cache;
-    TRY_DNNL(dnnl_engine_create(&cache->engine, dnnl_cpu, 0));
-    TRY_DNNL(dnnl_stream_create(&cache->stream, cache->engine, dnnl_stream_default_flags));
-    return SHOAL_OK;
-}
 
 /* Nothing can be done about a failing destroy, so its status is not looked at. */
 static void entry_destroy(struct gemm_entry *e)
@@ -129,6 +123,14 @@ static enum shoal_status mds_make(struct gemm_mds *d, const struct gemm *g)
     return SHOAL_OK;
 }
 
+static void mds_free(struct gemm_mds *d)
+{
+    api_matrix_free(&d->a);
+    api_matrix_free(&d->b);
+    api_matrix_free(&d->c);
+    api_matrix_free(&d->bias);
+}
+
 static enum shoal_status attr_make(dnnl_primitive_attr_t *attr, bool accumulate)
 {
     TRY_DNNL(dnnl_primitive_attr_create(attr));
@@ -141,6 +143,36 @@ static enum shoal_status attr_make(dnnl_primitive_attr_t *attr, bool accumulate)
     (void)dnnl_post_ops_destroy(post_ops);
     TRY_DNNL(status);
     return SHOAL_OK;
+}
+
+/* Whether oneDNN can make a product of bf16 matrices here. */
+static enum shoal_status probe_bf16(struct gemm_cache *cache)
+{
+    const struct gemm g = {
+        .m = 16, .n = 16, .k = 16, .kind = GEMM_NT, .in = DTYPE_BF16, .out = DTYPE_BF16};
+    struct gemm_mds d;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    enum shoal_status st;
+    memset(&d, 0, sizeof d);
+    SHOAL_GOTO(mds_make(&d, &g));
+    SHOAL_GOTO(attr_make(&attr, false));
+    cache->has_bf16 = api_matmul(&pd, cache->engine, &d.a, &d.b, NULL, &d.c, attr) == dnnl_success;
+done:
+    if (pd) (void)dnnl_primitive_desc_destroy(pd);
+    if (attr) (void)dnnl_primitive_attr_destroy(attr);
+    mds_free(&d);
+    return st;
+}
+
+enum shoal_status gemm_cache_create(struct gemm_cache **out)
+{
+    struct gemm_cache *cache;
+    SHOAL_TRY(mem_alloc(sizeof *cache, "matrix product cache", &cache));
+    *out = cache;
+    TRY_DNNL(dnnl_engine_create(&cache->engine, dnnl_cpu, 0));
+    TRY_DNNL(dnnl_stream_create(&cache->stream, cache->engine, dnnl_stream_default_flags));
+    return probe_bf16(cache);
 }
 
 static enum shoal_status entry_fill(struct gemm_entry *e, const struct gemm_mds *d,
@@ -186,10 +218,7 @@ done:
     if (e) entry_destroy(e);
     if (pd) (void)dnnl_primitive_desc_destroy(pd);
     if (attr) (void)dnnl_primitive_attr_destroy(attr);
-    api_matrix_free(&d.a);
-    api_matrix_free(&d.b);
-    api_matrix_free(&d.c);
-    api_matrix_free(&d.bias);
+    mds_free(&d);
     return st;
 }
 
@@ -207,27 +236,78 @@ static void *unconst(const void *p)
     return (void *)(uintptr_t)p;
 }
 
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, void *c, const void *a,
-                           const void *b, const void *bias)
+static enum shoal_status entry_get(struct gemm_cache *cache, const struct gemm *g,
+                                   const struct gemm_entry **out)
 {
-    struct gemm_cache *const cache = cpu_of(dev)->gemms;
-    /* oneDNN takes its team size from the calling thread's OpenMP setting. */
-    omp_set_num_threads(cpu_of(dev)->threads);
-    if (!entry_find(cache, g)) SHOAL_TRY(entry_create(cache, g));
-    const struct gemm_entry *const e = entry_find(cache, g);
-    void *scratch;
-    SHOAL_TRY(cpu_scratch(dev, e->scratch_bytes, &scratch));
+    *out = entry_find(cache, g);
+    if (*out) return SHOAL_OK;
+    SHOAL_TRY(entry_create(cache, g));
+    *out = entry_find(cache, g);
+    return SHOAL_OK;
+}
+
+static enum shoal_status execute(const struct gemm_entry *e, dnnl_stream_t stream, void *scratch,
+                                 void *c, const void *a, const void *b, const void *bias)
+{
     TRY_DNNL(dnnl_memory_set_data_handle(e->a, unconst(a)));
     TRY_DNNL(dnnl_memory_set_data_handle(e->b, unconst(b)));
     TRY_DNNL(dnnl_memory_set_data_handle(e->c, c));
     TRY_DNNL(dnnl_memory_set_data_handle(e->scratch, scratch));
-    if (g->bias) TRY_DNNL(dnnl_memory_set_data_handle(e->bias, unconst(bias)));
+    if (e->key.bias) TRY_DNNL(dnnl_memory_set_data_handle(e->bias, unconst(bias)));
     const dnnl_exec_arg_t args[GEMM_MAX_ARGS] = {{DNNL_ARG_SRC, e->a},
                                                  {DNNL_ARG_WEIGHTS, e->b},
                                                  {DNNL_ARG_DST, e->c},
                                                  {DNNL_ARG_SCRATCHPAD, e->scratch},
                                                  {DNNL_ARG_BIAS, e->bias}};
-    TRY_DNNL(dnnl_primitive_execute(e->primitive, cache->stream, g->bias ? 5 : 4, args));
-    TRY_DNNL(dnnl_stream_wait(cache->stream));
+    TRY_DNNL(dnnl_primitive_execute(e->primitive, stream, e->key.bias ? 5 : 4, args));
+    TRY_DNNL(dnnl_stream_wait(stream));
     return SHOAL_OK;
+}
+
+/* n floats rounded up to whole cache lines. */
+static int64_t line_floats(int64_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
+static struct view flat(const void *data, enum dtype type, int64_t n)
+{
+    return view_make(unconst(data), type, n, 1);
+}
+
+/* g, whose operands are bf16, in f32. */
+static enum shoal_status run_widened(struct device *dev, const struct gemm *g, void *c,
+                                     const void *a, const void *b, const void *bias)
+{
+    struct gemm_cache *const cache = cpu_of(dev)->gemms;
+    const int64_t n_a = g->m * g->k, n_b = g->k * g->n, n_c = g->m * g->n;
+    const bool narrow = g->out == DTYPE_BF16;
+    const struct gemm_entry *e;
+    struct gemm wide = *g;
+    float *wide_a;
+    wide.in = wide.out = DTYPE_F32;
+    SHOAL_TRY(entry_get(cache, &wide, &e));
+    const int64_t floats = line_floats(n_a) + line_floats(n_b) + (narrow ? line_floats(n_c) : 0);
+    SHOAL_TRY(cpu_scratch(dev, (size_t)floats * sizeof(float) + e->scratch_bytes, &wide_a));
+    float *const wide_b = wide_a + line_floats(n_a), *const wide_c = wide_b + line_floats(n_b);
+    SHOAL_TRY(cpu_convert(dev, flat(wide_a, DTYPE_F32, n_a), flat(a, DTYPE_BF16, n_a)));
+    SHOAL_TRY(cpu_convert(dev, flat(wide_b, DTYPE_F32, n_b), flat(b, DTYPE_BF16, n_b)));
+    SHOAL_TRY(
+        execute(e, cache->stream, wide_a + floats, narrow ? wide_c : c, wide_a, wide_b, bias));
+    return narrow ? cpu_convert(dev, flat(c, DTYPE_BF16, n_c), flat(wide_c, DTYPE_F32, n_c))
+                  : SHOAL_OK;
+}
+
+enum shoal_status gemm_run(struct device *dev, const struct gemm *g, void *c, const void *a,
+                           const void *b, const void *bias)
+{
+    struct gemm_cache *const cache = cpu_of(dev)->gemms;
+    const struct gemm_entry *e;
+    void *scratch;
+    /* oneDNN takes its team size from the calling thread's OpenMP setting. */
+    omp_set_num_threads(cpu_of(dev)->threads);
+    if (g->in == DTYPE_BF16 && !cache->has_bf16) return run_widened(dev, g, c, a, b, bias);
+    SHOAL_TRY(entry_get(cache, g, &e));
+    SHOAL_TRY(cpu_scratch(dev, e->scratch_bytes, &scratch));
+    return execute(e, cache->stream, scratch, c, a, b, bias);
 }
