@@ -14,5 +14,5 @@ c_files() { find src tests bench -name '*.[ch]' | LC_ALL=C sort; }
 
 shell_files() {
     printf '%s\n' quickstart check .ci/run
-    find scripts tests bench slurm -name '*.sh' -o -name '*.sbatch' | LC_ALL=C sort
+    find scripts tests bench -name '*.sh' | LC_ALL=C sort
 }

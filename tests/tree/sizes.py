@@ -6,7 +6,7 @@ import re
 import sys
 
 MAX_FILE, MAX_MAIN, MAX_FUNCTION = 500, 100, 60
-FOLDERS = ["src", "tests", "scripts", "configs", "docs", "bench", "slurm", ".ci", "."]
+FOLDERS = ["src", "tests", "scripts", "configs", "bench", ".ci", "."]
 TEXT = {".c", ".h", ".cu", ".cuh", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".json", ""}
 
 
