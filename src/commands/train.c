@@ -46,8 +46,9 @@ static enum shoal_status parse(int argc, char **argv, struct request *q)
     const struct arg_spec spec = {
         .usage = "shoal train CONFIG [--set KEY=VALUE]... [--resume]",
         .description =
-            "Train a population of experts as CONFIG says. Alone, this process does everything; "
-            "under mpirun, rank 0 coordinates and every other rank is a worker that owns its share "
+            "Train a population of experts as CONFIG says. Alone, this process does everything;\n"
+            "under mpirun, rank 0 coordinates and every other rank is a worker that owns its "
+            "share\n"
             "of the experts.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
