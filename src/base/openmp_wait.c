@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char spins[] = "10000"; /* some ten microseconds */
+static const char spins[] = "10000";
 
 void openmp_wait_briefly(char **argv)
 {

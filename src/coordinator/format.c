@@ -88,35 +88,39 @@ void format_header(char *out, size_t bytes, bool has_recombinant)
              "loss", "all-time", "spread", has_recombinant ? "     mean" : "");
 }
 
+/* A judging's figures as both layouts show them. */
+struct words {
+    char elapsed[FORMAT_WORD], rate[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD],
+        all_time[FORMAT_WORD], mean[FORMAT_WORD]; /* mean "": there is no recombinant */
+};
+
+static struct words words_of(const struct judging_row *row)
+{
+    struct words w = {0};
+    format_duration(w.elapsed, row->time_s);
+    format_count(w.rate, row->tokens_per_s);
+    format_member(w.best, row->best, row->experts);
+    format_loss(w.loss, row->best_fitness);
+    format_loss(w.all_time, row->champion_fitness);
+    if (row->has_recombinant) format_loss(w.mean, row->recombinant);
+    return w;
+}
+
 void format_row(char *out, size_t bytes, const struct judging_row *row)
 {
-    char elapsed[FORMAT_WORD], rate[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD],
-        all_time[FORMAT_WORD], mean[FORMAT_WORD];
-    format_duration(elapsed, row->time_s);
-    format_count(rate, row->tokens_per_s);
-    format_member(best, row->best, row->experts);
-    format_loss(loss, row->best_fitness);
-    format_loss(all_time, row->champion_fitness);
-    format_loss(mean, row->recombinant);
-    snprintf(out, bytes, "%9lld %8s %8s  %-6s %8s %8s%c %8.4f%s%s", (long long)row->step, elapsed,
-             rate, best, loss, all_time, row->new_champion ? '*' : ' ', row->spread,
-             row->has_recombinant ? "   " : "", row->has_recombinant ? mean : "");
+    const struct words w = words_of(row);
+    snprintf(out, bytes, "%9lld %8s %8s  %-6s %8s %8s%c %8.4f%s%s", (long long)row->step, w.elapsed,
+             w.rate, w.best, w.loss, w.all_time, row->new_champion ? '*' : ' ', row->spread,
+             row->has_recombinant ? "   " : "", w.mean);
 }
 
 void format_plain(char *out, size_t bytes, const struct judging_row *row)
 {
-    char elapsed[FORMAT_WORD], rate[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD],
-        all_time[FORMAT_WORD], mean[FORMAT_WORD];
-    format_duration(elapsed, row->time_s);
-    format_count(rate, row->tokens_per_s);
-    format_member(best, row->best, row->experts);
-    format_loss(loss, row->best_fitness);
-    format_loss(all_time, row->champion_fitness);
-    format_loss(mean, row->recombinant);
+    const struct words w = words_of(row);
     snprintf(out, bytes,
              "step %lld/%lld  elapsed %s  %s tok/s  best %s %s  all-time %s  spread %.4f%s%s",
-             (long long)row->step, (long long)row->steps, elapsed, rate, best, loss, all_time,
-             row->spread, row->has_recombinant ? "  mean " : "", row->has_recombinant ? mean : "");
+             (long long)row->step, (long long)row->steps, w.elapsed, w.rate, w.best, w.loss,
+             w.all_time, row->spread, row->has_recombinant ? "  mean " : "", w.mean);
 }
 
 void format_summary(char *out, size_t bytes, const struct run_summary *s)

@@ -166,6 +166,5 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
             SHOAL_TRY(evolve(w, e, &pull[g], step, !live[e->number]));
         }
     }
-    w->mean_fresh = false;
     return report_round(w, step, member, clock_now_s() - start_s, comm_bytes_sent(w->comm) - sent);
 }
