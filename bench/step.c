@@ -4,9 +4,8 @@
  *
  * A step is what a worker does: forward, backward, clipping, AdamW, on tokens drawn at random. The
  * first two steps, which compile matrix products, are not counted. Prints one line of JSON: the
- * median step, all step times, tokens a second, model FLOPs a second (6 per matrix parameter and
- * token plus 6 L C T for causal attention; recomputation would not count) and the most memory the
- * process ever held. */
+ * median step, all step times, tokens a second, model FLOPs a second (model/flops.h) and the most
+ * memory the process ever held. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/openmp_wait.h"
 #include "config/config.h"
 #include "model/expert.h"
+#include "model/flops.h"
 #include "model/gpt.h"
 #include "optim/optim.h"
 
@@ -29,6 +29,7 @@ struct bench {
     struct param_table *table;
     struct expert *expert;
     struct gpt *gpt;
+    struct outlier outlier;
     int32_t *tokens, *targets; /* (batch, context) */
     double seconds[MAX_STEPS];
     int threads, steps;
@@ -63,8 +64,12 @@ static enum shoal_status build(struct bench *b)
     SHOAL_TRY(param_table_create(&shape, &b->table));
     SHOAL_TRY(expert_create(b->dev, b->table, 0, false, false, &b->expert));
     SHOAL_TRY(expert_init(b->expert, 1, 0, shape.layers));
-    SHOAL_TRY(gpt_create(b->dev, b->table, b->cfg.train.batch, shape.context,
-                         (enum precision)b->cfg.train.precision, true, &b->gpt));
+    SHOAL_TRY(gpt_create(b->dev, b->table,
+                         (struct gpt_setup){.batch = b->cfg.train.batch,
+                                            .context = shape.context,
+                                            .precision = (enum precision)b->cfg.train.precision,
+                                            .learns = true},
+                         &b->gpt));
     SHOAL_TRY(gpt_load(b->gpt, b->expert->weights));
     SHOAL_TRY(mem_alloc((size_t)tokens * sizeof *b->tokens, "tokens", &b->tokens));
     SHOAL_TRY(mem_alloc((size_t)tokens * sizeof *b->targets, "targets", &b->targets));
@@ -82,7 +87,7 @@ static enum shoal_status run(struct bench *b)
         double loss;
         const double start_s = clock_now_s();
         SHOAL_TRY(gpt_learn(b->gpt, b->tokens, b->targets, b->cfg.train.batch, 1.0f, &loss));
-        SHOAL_TRY(optim_step(&b->cfg, b->expert, b->gpt, &result));
+        SHOAL_TRY(optim_step(&b->cfg, b->expert, b->gpt, loss, &b->outlier, &result));
         if (step >= 0) b->seconds[step] = clock_now_s() - start_s;
     }
     return SHOAL_OK;
@@ -92,15 +97,6 @@ static int ascending(const void *x, const void *y)
 {
     const double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
-}
-
-/* Model FLOPs of one token, forward and backward. The tied head counts once more than the
- * embedding, which is looked up, so every matrix but the positions' is multiplied once. */
-static double flops_per_token(const struct bench *b)
-{
-    const struct gpt_shape s = b->table->shape;
-    const double C = s.width, L = s.layers;
-    return 6.0 * (12.0 * L * C * C + C * s.vocab) + 6.0 * L * C * s.context;
 }
 
 static enum shoal_status report(struct bench *b)
@@ -115,7 +111,7 @@ static enum shoal_status report(struct bench *b)
     const double median = b->seconds[b->steps / 2];
     json_number(&j, "median_s", median);
     json_number(&j, "tokens_per_s", tokens / median);
-    json_number(&j, "flops_per_s", flops_per_token(b) * tokens / median);
+    json_number(&j, "flops_per_s", gpt_flops_per_token(&b->table->shape) * tokens / median);
     json_number(&j, "peak_rss_bytes", (double)usage.ru_maxrss * 1024.0);
     json_string(&j, "device", device_describe(b->dev));
     return json_end(&j, stdout);

@@ -4,9 +4,9 @@
 
 # shellcheck disable=SC2034  # used by the scripts that source this one
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
-    libdnnl-dev libyaml-dev libcmocka-dev python3 python3-h5py python3-numpy)
+    libdnnl-dev libyaml-dev libjson-c-dev libcmocka-dev python3 python3-h5py python3-numpy)
 # shellcheck disable=SC2034
-CHECK_PACKAGES=(clang clang-format shellcheck)
+CHECK_PACKAGES=(clang clang-format shellcheck python3-venv)
 
 say() { printf '%s\n' "$*"; }
 

@@ -16,6 +16,8 @@ struct command {
 static const struct command commands[] = {
     {"tokenize", command_tokenize, "text files to token shards",
      "shoal tokenize --tokenizer bytes --out data/book book.txt"},
+    {"plan", command_plan, "what a run will take: memory, traffic, files, time",
+     "shoal plan configs/quickstart.yaml --workers 4"},
     {"train", command_train, "train a population, alone or under mpirun",
      "mpirun -n 5 shoal train configs/quickstart.yaml --set run.name=first"},
     {"inspect", command_inspect, "leaderboard and history of a run, contents of a file",

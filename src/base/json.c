@@ -29,10 +29,11 @@ static void append_text(struct json *j, const char *text)
     append(j, text, strlen(text));
 }
 
-static void append_quoted(struct json *j, const char *value)
+/* A 0 follows the n bytes. */
+static void append_quoted(struct json *j, const char *value, size_t n)
 {
     append_text(j, "\"");
-    while (*value) {
+    for (const char *end = value + n; value < end;) {
         const unsigned char byte = (unsigned char)*value;
         const size_t length = utf8_length(value);
         char escape[8] = {'\\', (char)byte, 0};
@@ -57,7 +58,7 @@ static void start_item(struct json *j, const char *key)
     if (j->comma) append_text(j, ",");
     j->comma = true;
     if (!key) return;
-    append_quoted(j, key);
+    append_quoted(j, key, strlen(key));
     append_text(j, ":");
 }
 
@@ -69,8 +70,13 @@ void json_begin(struct json *j)
 
 void json_string(struct json *j, const char *key, const char *value)
 {
+    json_text(j, key, value, strlen(value));
+}
+
+void json_text(struct json *j, const char *key, const char *value, size_t n)
+{
     start_item(j, key);
-    append_quoted(j, value);
+    append_quoted(j, value, n);
 }
 
 void json_int(struct json *j, const char *key, int64_t value)

@@ -18,6 +18,8 @@ struct json {
 void json_begin(struct json *j);
 /* key NULL inside an array. Strings are escaped; bytes that are not UTF-8 become U+FFFD. */
 void json_string(struct json *j, const char *key, const char *value);
+/* The same for n bytes that may be 0; one more 0 follows them. */
+void json_text(struct json *j, const char *key, const char *value, size_t n);
 void json_int(struct json *j, const char *key, int64_t value);
 void json_bool(struct json *j, const char *key, bool value);
 /* Shortest form that reads back the same; not finite becomes null. */

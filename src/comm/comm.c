@@ -54,7 +54,7 @@ enum shoal_status comm_open(int *argc, char ***argv, struct comm **out)
     SHOAL_TRY(mem_alloc(sizeof *c, "the communicator", &c));
     c->records = MPI_COMM_NULL;
     c->workers = MPI_COMM_NULL;
-    c->chunk_bytes = (size_t)256 << 20;
+    c->chunk_bytes = COMM_CHUNK_BYTES;
     SHOAL_GOTO(mpi_start(argc, argv));
     SHOAL_GOTO(join(c));
     *out = c;

@@ -12,7 +12,8 @@
 
 struct comm;
 
-enum { COMM_MAX_RECORD = 4096 }; /* bytes of a record */
+enum { COMM_MAX_RECORD = 4096 };       /* bytes of a record */
+enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);
@@ -74,6 +75,17 @@ enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts
                            int64_t n);
 /* values[i] summed over the workers, in double precision; exact where all but one are zero. */
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n);
-/* Largest message that slabs are cut into (256 MiB unless set); the same on all workers. Not
- * collective. */
+/* Largest message that slabs are cut into (COMM_CHUNK_BYTES unless set); the same on all workers.
+ * Not collective. */
 void comm_set_chunk(struct comm *c, size_t bytes);
+
+/* ---- what that costs, before it is done: pure --------------------------------------------------
+ */
+
+/* Bytes of buffers that comm_sum takes, and gives back, on a worker that brings n_parts of `total`
+ * parts of n elements; `most`: of the worker that brings most. */
+int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
+/* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
+ * elements; of a sum, but for the rounding of stripes to whole elements. */
+double comm_sum_traffic(int workers, int total, double n);
+double comm_broadcast_traffic(int workers, double n);

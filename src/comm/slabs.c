@@ -129,6 +129,41 @@ static enum shoal_status count_parts(struct sum *s)
     return SHOAL_OK;
 }
 
+/* How a sum of n elements is cut, all in elements. */
+struct cut {
+    int64_t chunk, stripe;
+    int64_t packed, received; /* buffers */
+};
+
+/* No worker sends, receives or holds more than `most_elements` of a chunk: its parts of the chunk,
+ * or all parts of its stripe, whichever is more. */
+static struct cut cut_of(int workers, int n_parts, int most, int total, int64_t n,
+                         int64_t most_elements)
+{
+    const int64_t widest = most > total / workers ? most : total / workers + 1;
+    const int64_t chunk = min_i64(n, most_elements / widest + 1), stripe = chunk / workers + 1;
+    return (struct cut){
+        .chunk = chunk, .stripe = stripe, .packed = n_parts * chunk, .received = total * stripe};
+}
+
+int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n)
+{
+    if (workers == 1) return 0;
+    const struct cut c =
+        cut_of(workers, n_parts, most, total, n, COMM_CHUNK_BYTES / (int64_t)sizeof(float));
+    return (c.packed + c.received + c.stripe) * (int64_t)sizeof(float);
+}
+
+double comm_sum_traffic(int workers, int total, double n)
+{
+    return (double)sizeof(float) * n * (workers - 1) * ((double)total / workers + 1);
+}
+
+double comm_broadcast_traffic(int workers, double n)
+{
+    return (double)sizeof(float) * n * (workers - 1);
+}
+
 static enum shoal_status sum_striped(struct sum *s, float *out, int64_t n)
 {
     enum shoal_status st = SHOAL_OK;
@@ -140,19 +175,13 @@ static enum shoal_status sum_striped(struct sum *s, float *out, int64_t n)
     for (size_t i = 0; i < 7; i++)
         *rows[i] = table + i * workers;
     SHOAL_GOTO(count_parts(s));
-    /* No worker sends, receives or holds more than chunk_bytes of a chunk: its parts of the chunk,
-     * or all parts of its stripe, whichever is more. */
-    const int64_t widest =
-        s->most > s->total / (int)workers ? s->most : s->total / (int)workers + 1;
-    const int64_t chunk = min_i64(n, chunk_elements(s->c) / widest + 1);
-    const int64_t stripe = chunk / (int64_t)workers + 1;
-    SHOAL_GOTO(
-        mem_alloc((size_t)(s->n_parts * chunk) * sizeof(float), "stripes to send", &s->packed));
-    SHOAL_GOTO(
-        mem_alloc((size_t)(s->total * stripe) * sizeof(float), "stripes to add", &s->received));
-    SHOAL_GOTO(mem_alloc((size_t)stripe * sizeof(float), "a stripe of the sum", &s->added));
-    for (int64_t begin = 0; begin < n; begin += chunk)
-        SHOAL_GOTO(sum_chunk(s, out, begin, min_i64(chunk, n - begin)));
+    const struct cut cut =
+        cut_of((int)workers, s->n_parts, s->most, s->total, n, chunk_elements(s->c));
+    SHOAL_GOTO(mem_alloc((size_t)cut.packed * sizeof(float), "stripes to send", &s->packed));
+    SHOAL_GOTO(mem_alloc((size_t)cut.received * sizeof(float), "stripes to add", &s->received));
+    SHOAL_GOTO(mem_alloc((size_t)cut.stripe * sizeof(float), "a stripe of the sum", &s->added));
+    for (int64_t begin = 0; begin < n; begin += cut.chunk)
+        SHOAL_GOTO(sum_chunk(s, out, begin, min_i64(cut.chunk, n - begin)));
 done:
     mem_free(s->added);
     mem_free(s->received);

@@ -5,6 +5,7 @@
 #include "base/status.h"
 
 enum shoal_status command_train(int argc, char **argv);
+enum shoal_status command_plan(int argc, char **argv);
 enum shoal_status command_tokenize(int argc, char **argv);
 enum shoal_status command_eval(int argc, char **argv);
 enum shoal_status command_generate(int argc, char **argv);

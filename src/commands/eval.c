@@ -2,13 +2,13 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "commands/args.h"
 #include "commands/commands.h"
+#include "commands/expert_text.h"
 #include "commands/loaded.h"
 #include "data/data.h"
 #include "model/gpt.h"
@@ -19,14 +19,15 @@ static const double progress_every_s = 0.5;
 static const double ln2 = 0.693147180559945309;
 
 struct eval_args {
-    const char *data;
+    const char *data, *vocab;
     int64_t sequences; /* 0: all */
     int64_t batch;     /* 0: chosen by the context */
     bool json, help;
 };
 
 struct eval_result {
-    double loss; /* mean nats per token */
+    double loss;          /* mean nats per token */
+    double bits_per_byte; /* NAN: what the tokens mean is not known */
     int64_t sequences, tokens;
 };
 
@@ -36,19 +37,21 @@ static enum shoal_status parse(int argc, char **argv, struct eval_args *a,
     const struct arg_option options[] = {
         {"--data", ARG_STRING, &a->data, "GLOB", "token shards to read; quote the pattern"},
         {"--sequences", ARG_INT, &a->sequences, "N", "only the first N windows (default: all)"},
+        {"--vocab", ARG_STRING, &a->vocab, "PATH",
+         "of an expert trained on gpt2 tokens, as for shoal generate"},
         {"--batch", ARG_INT, &a->batch, "B", "windows at a time; changes memory and speed only"},
         {"--json", ARG_FLAG, &a->json, NULL, "print one line of JSON"}};
     const struct arg_spec spec = {
         .usage = "shoal eval SNAPSHOT --data GLOB [--sequences N] [--batch B] [--json]",
         .description =
             "Measure how well one expert predicts text: the mean loss in nats per token, its\n"
-            "perplexity and, where a token is a byte, bits per byte. The shards are cut into\n"
-            "windows as long as the expert's context, which do not overlap and start at the\n"
-            "beginning of each shard; what is left over at its end is not used. All arithmetic\n"
-            "is float32, whatever the run trained in.\n\n"
+            "perplexity and, where it is known what the tokens mean, bits per byte of text. The\n"
+            "shards are cut into windows as long as the expert's context, which do not overlap\n"
+            "and start at the beginning of each shard; what is left over at its end is not used.\n"
+            "All arithmetic is float32, whatever the run trained in.\n\n"
             "SNAPSHOT is a run directory (its best expert), a snapshot index\n"
             "(RUN/snapshots/step-N.h5: its best expert) or a shard.\n\n"
-            "--json prints the keys loss, tokens, perplexity, bits_per_byte (byte tokens only),\n"
+            "--json prints the keys loss, tokens, perplexity, bits_per_byte (where known),\n"
             "sequences, snapshot (the shard that was used), step and expert.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
@@ -77,6 +80,8 @@ static enum shoal_status parse(int argc, char **argv, struct eval_args *a,
 struct measuring {
     struct data *data;
     struct gpt *gpt;
+    struct tokenizer *tokenizer; /* NULL: what the tokens mean is not known */
+    int64_t bytes;               /* of text that the targets judged so far stand for */
     int context, batch;
     int64_t sequences;         /* to judge */
     int32_t *tokens, *targets; /* (batch, context) */
@@ -89,6 +94,7 @@ static void measuring_close(struct measuring *m)
     mem_free(m->tokens);
     mem_free(m->targets);
     gpt_destroy(&m->gpt);
+    tokenizer_close(&m->tokenizer);
     data_close(&m->data);
 }
 
@@ -103,6 +109,7 @@ static enum shoal_status measuring_open(const struct eval_args *a, const struct 
 {
     const int context = l->table->shape.context;
     *m = (struct measuring){.context = context, .shown_s = clock_now_s()};
+    if (a->vocab || expert_text_known(l)) SHOAL_TRY(expert_text_open(l, a->vocab, &m->tokenizer));
     SHOAL_TRY(data_open("--data", a->data, context, l->table->shape.vocab, &m->data));
     m->sequences = data_windows(m->data);
     if (a->sequences > 0) m->sequences = least(a->sequences, m->sequences);
@@ -111,7 +118,9 @@ static enum shoal_status measuring_open(const struct eval_args *a, const struct 
     const size_t bytes = (size_t)m->batch * (size_t)context * sizeof *m->tokens;
     SHOAL_TRY(mem_alloc(bytes, "tokens", &m->tokens));
     SHOAL_TRY(mem_alloc(bytes, "targets", &m->targets));
-    SHOAL_TRY(gpt_create(l->dev, l->table, m->batch, context, PRECISION_F32, false, &m->gpt));
+    const struct gpt_setup setup = {
+        .batch = m->batch, .context = context, .precision = PRECISION_F32};
+    SHOAL_TRY(gpt_create(l->dev, l->table, setup, &m->gpt));
     return gpt_load(m->gpt, l->weights);
 }
 
@@ -127,12 +136,29 @@ static void show_progress(struct measuring *m, int64_t done)
     }
 }
 
+/* Count the bytes of n targets. */
+static enum shoal_status count_bytes(struct measuring *m, const int32_t *targets, int n)
+{
+    if (!m->tokenizer) return SHOAL_OK;
+    const int vocab = tokenizer_vocab(m->tokenizer);
+    for (int i = 0; i < n; i++) {
+        SHOAL_CHECK(targets[i] < vocab, SHOAL_EFORMAT,
+                    "--data: has token %d, but the expert's tokenizer '%s' knows %d", targets[i],
+                    tokenizer_name(m->tokenizer), vocab);
+        size_t bytes;
+        tokenizer_decode(m->tokenizer, targets[i], &bytes);
+        m->bytes += (int64_t)bytes;
+    }
+    return SHOAL_OK;
+}
+
 /* Windows begin .. begin + n - 1; *loss: their mean. */
 static enum shoal_status judge(struct measuring *m, int64_t begin, int n, double *loss)
 {
     for (int i = 0; i < n; i++) {
         const size_t at = (size_t)i * (size_t)m->context;
         SHOAL_TRY(data_window(m->data, begin + i, m->tokens + at, m->targets + at));
+        SHOAL_TRY(count_bytes(m, m->targets + at, m->context));
     }
     return gpt_judge(m->gpt, m->tokens, m->targets, n, loss);
 }
@@ -149,17 +175,14 @@ static enum shoal_status measure(struct measuring *m, struct eval_result *result
     result->sequences = m->sequences;
     result->tokens = m->sequences * m->context;
     result->loss = sum / (double)m->sequences;
+    result->bits_per_byte =
+        m->bytes > 0 ? result->loss / ln2 * ((double)result->tokens / (double)m->bytes) : NAN;
     SHOAL_CHECK(isfinite(result->loss), SHOAL_ENUMERIC,
                 "eval: the loss is not finite: this expert's weights have diverged");
     return SHOAL_OK;
 }
 
 /* ---- the result ------------------------------------------------------------------------------ */
-
-static bool is_bytes(const struct loaded *l)
-{
-    return strcmp(l->config.data.tokenizer, "bytes") == 0;
-}
 
 static void print_text(const struct loaded *l, const struct eval_result *r)
 {
@@ -168,7 +191,7 @@ static void print_text(const struct loaded *l, const struct eval_result *r)
            l->shard);
     printf("  loss           %.5f nats per token\n", r->loss);
     printf("  perplexity     %.4f\n", exp(r->loss));
-    if (is_bytes(l)) printf("  bits per byte  %.5f\n", r->loss / ln2);
+    if (!isnan(r->bits_per_byte)) printf("  bits per byte  %.5f\n", r->bits_per_byte);
     printf("  tokens         %" PRId64 " in %" PRId64 " sequences of %d\n", r->tokens, r->sequences,
            l->table->shape.context);
 }
@@ -180,7 +203,7 @@ static enum shoal_status print_json(const struct loaded *l, const struct eval_re
     json_number(&j, "loss", r->loss);
     json_int(&j, "tokens", r->tokens);
     json_number(&j, "perplexity", exp(r->loss));
-    if (is_bytes(l)) json_number(&j, "bits_per_byte", r->loss / ln2);
+    if (!isnan(r->bits_per_byte)) json_number(&j, "bits_per_byte", r->bits_per_byte);
     json_int(&j, "sequences", r->sequences);
     json_string(&j, "snapshot", l->shard);
     json_int(&j, "step", l->info.step);

@@ -12,13 +12,14 @@
 #include "base/memory.h"
 #include "commands/args.h"
 #include "commands/commands.h"
+#include "commands/expert_text.h"
 #include "commands/loaded.h"
 #include "model/decoder.h"
 
-enum { END_OF_TEXT = 0, DEFAULT_TOKENS = 256 };
+enum { DEFAULT_TOKENS = 256, FIRST_TEXT = 4096 };
 
 struct generate_args {
-    const char *prompt;
+    const char *prompt, *vocab;
     int64_t tokens, top_k, seed;
     double temperature;
     bool json, help;
@@ -45,6 +46,8 @@ static enum shoal_status parse(int argc, char **argv, struct generate_args *a,
         {"--temperature", ARG_NUMBER, &a->temperature, "T",
          "lower is safer, 0 always takes the likeliest token (default 0.8)"},
         {"--top-k", ARG_INT, &a->top_k, "K", "draw from the K likeliest tokens (default 0: all)"},
+        {"--vocab", ARG_STRING, &a->vocab, "PATH",
+         "of an expert trained on gpt2 tokens: directory of the vocabulary"},
         {"--seed", ARG_INT, &a->seed, "S", "the same seed gives the same text (default 1)"},
         {"--json", ARG_FLAG, &a->json, NULL, "print one line of JSON when done"}};
     const struct arg_spec spec = {
@@ -55,6 +58,10 @@ static enum shoal_status parse(int argc, char **argv, struct generate_args *a,
             "context is full, the last half of it is kept and the text goes on. Bytes are\n"
             "written as they come, also where they are no valid UTF-8. All arithmetic is "
             "float32.\n\n"
+            "Text of an expert trained on gpt2 tokens needs their vocabulary, the one given to\n"
+            "shoal tokenize. It is looked for where --vocab says, else where the run's option\n"
+            "data.vocab says, else beside the run's token shards (data.train). With --vocab,\n"
+            "tokens of a run with data.tokenizer none are taken for gpt2's.\n\n"
             "SNAPSHOT is a run directory (its best expert), a snapshot index\n"
             "(RUN/snapshots/step-N.h5: its best expert) or a shard.\n\n"
             "--json prints the keys prompt, text (without the prompt), tokens and tokens_per_s.",
@@ -63,7 +70,8 @@ static enum shoal_status parse(int argc, char **argv, struct generate_args *a,
         .min_operands = 1,
         .max_operands = 1,
         .examples = "  shoal generate runs/quickstart --prompt 'struct '\n"
-                    "  shoal generate runs/quickstart --tokens 1000 --temperature 0.5 --seed 7\n"};
+                    "  shoal generate runs/quickstart --tokens 1000 --temperature 0.5 --seed 7\n"
+                    "  shoal generate runs/gpt2 --vocab gpt2 --prompt 'Once upon a time'\n"};
     SHOAL_TRY(args_parse(&spec, argc, argv, operands, &a->help));
     if (!a->help) return check(a);
     args_help(&spec, stdout);
@@ -74,12 +82,15 @@ static enum shoal_status parse(int argc, char **argv, struct generate_args *a,
 
 struct writer {
     struct decoder *decoder;
-    const float *logits; /* after the last token; owned by the decoder */
-    int32_t *recent;     /* tokens the decoder holds, `context` of room */
-    float *scratch;      /* vocab floats for sampling */
-    char *text;          /* generated so far, 0-terminated, `tokens + 1` of room */
-    int64_t length;
-    int context, vocab;
+    struct tokenizer *tokenizer;
+    const float *logits;     /* after the last token; owned by the decoder */
+    int32_t *recent;         /* tokens the decoder holds, `context` of room */
+    float *scratch;          /* vocab floats for sampling */
+    char *text;              /* with --json, what was generated so far, a 0 behind it */
+    size_t length, capacity; /* of text */
+    int context;
+    int vocab;      /* tokens that mean something; the expert may have more */
+    int64_t tokens; /* generated */
     double seconds; /* spent on generating */
 };
 
@@ -88,18 +99,20 @@ static void writer_close(struct writer *w)
     mem_free(w->recent);
     mem_free(w->scratch);
     mem_free(w->text);
+    tokenizer_close(&w->tokenizer);
     decoder_destroy(&w->decoder);
 }
 
 /* On failure w still wants writer_close. */
-static enum shoal_status writer_open(const struct loaded *l, int64_t tokens, struct writer *w)
+static enum shoal_status writer_open(const struct loaded *l, const char *vocab, struct writer *w)
 {
-    const struct gpt_shape *s = &l->table->shape;
-    *w = (struct writer){.context = s->context, .vocab = s->vocab};
+    *w = (struct writer){.context = l->table->shape.context, .capacity = FIRST_TEXT};
+    SHOAL_TRY(expert_text_open(l, vocab, &w->tokenizer));
+    w->vocab = tokenizer_vocab(w->tokenizer);
     SHOAL_TRY(decoder_create(l->dev, l->table, l->weights, &w->decoder));
-    SHOAL_TRY(mem_alloc((size_t)s->context * sizeof *w->recent, "tokens", &w->recent));
-    SHOAL_TRY(mem_alloc((size_t)s->vocab * sizeof *w->scratch, "probabilities", &w->scratch));
-    return mem_alloc((size_t)tokens + 1, "the text (fewer --tokens need less)", &w->text);
+    SHOAL_TRY(mem_alloc((size_t)w->context * sizeof *w->recent, "tokens", &w->recent));
+    SHOAL_TRY(mem_alloc((size_t)w->vocab * sizeof *w->scratch, "probabilities", &w->scratch));
+    return mem_alloc(w->capacity, "the text", &w->text);
 }
 
 /* Start the context again with the last half of what it held. */
@@ -120,12 +133,24 @@ static enum shoal_status feed(struct writer *w, int32_t token)
     return decoder_step(w->decoder, token, &w->logits);
 }
 
+static enum shoal_status feed_all(struct writer *w, const struct token_list *tokens)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        SHOAL_TRY(feed(w, tokens->token[i]));
+    return SHOAL_OK;
+}
+
 static enum shoal_status feed_prompt(struct writer *w, const char *prompt)
 {
-    if (!*prompt) return feed(w, END_OF_TEXT);
-    for (; *prompt; prompt++)
-        SHOAL_TRY(feed(w, (unsigned char)*prompt));
-    return SHOAL_OK;
+    if (!*prompt) return feed(w, tokenizer_end_of_text(w->tokenizer));
+    struct token_list tokens = {0};
+    size_t used;
+    enum shoal_status st;
+    SHOAL_GOTO(tokenizer_encode(w->tokenizer, &tokens, &used, prompt, strlen(prompt), true));
+    SHOAL_GOTO(feed_all(w, &tokens));
+done:
+    token_list_free(&tokens);
+    return st;
 }
 
 static enum shoal_status put(const char *bytes, size_t n)
@@ -135,17 +160,35 @@ static enum shoal_status put(const char *bytes, size_t n)
     return SHOAL_OK;
 }
 
+static enum shoal_status keep(struct writer *w, const char *bytes, size_t n)
+{
+    if (w->length + n >= w->capacity) {
+        char *larger;
+        const size_t capacity = 2 * (w->length + n) + 1;
+        SHOAL_TRY(mem_alloc(capacity, "the text (fewer --tokens need less)", &larger));
+        memcpy(larger, w->text, w->length);
+        mem_free(w->text);
+        w->text = larger;
+        w->capacity = capacity;
+    }
+    memcpy(w->text + w->length, bytes, n);
+    w->length += n;
+    w->text[w->length] = '\0';
+    return SHOAL_OK;
+}
+
 static enum shoal_status write_tokens(struct writer *w, const struct generate_args *a)
 {
     const struct sampling s = {
         .temperature = (float)a->temperature, .top_k = (int)a->top_k, .seed = (uint64_t)a->seed};
     const double start_s = clock_now_s();
-    for (int64_t i = 0; i < a->tokens; i++) {
+    for (; w->tokens < a->tokens; w->tokens++) {
         int32_t token;
-        SHOAL_TRY(sample_token(w->logits, w->vocab, s, (uint64_t)i, w->scratch, &token));
-        if (token == END_OF_TEXT) break;
-        w->text[w->length++] = (char)token;
-        if (!a->json) SHOAL_TRY(put(&w->text[i], 1));
+        size_t n;
+        SHOAL_TRY(sample_token(w->logits, w->vocab, s, (uint64_t)w->tokens, w->scratch, &token));
+        if (token == tokenizer_end_of_text(w->tokenizer)) break;
+        const char *bytes = tokenizer_decode(w->tokenizer, token, &n);
+        SHOAL_TRY(a->json ? keep(w, bytes, n) : put(bytes, n));
         SHOAL_TRY(feed(w, token));
     }
     w->seconds = clock_now_s() - start_s;
@@ -154,26 +197,14 @@ static enum shoal_status write_tokens(struct writer *w, const struct generate_ar
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static enum shoal_status check_tokenizer(const struct loaded *l)
-{
-    SHOAL_CHECK(strcmp(l->config.data.tokenizer, "bytes") == 0, SHOAL_ENOTSUP,
-                "%s: was trained on '%s' tokens; generate can only write text of an expert "
-                "trained on bytes (data.tokenizer: bytes)",
-                l->shard, l->config.data.tokenizer);
-    SHOAL_CHECK(l->config.model.vocab <= 256, SHOAL_EFORMAT,
-                "%s: a vocabulary of %d does not go with byte tokens", l->shard,
-                l->config.model.vocab);
-    return SHOAL_OK;
-}
-
 static enum shoal_status print_json(const struct generate_args *a, const struct writer *w,
                                     double tokens_per_s)
 {
     struct json j;
     json_begin(&j);
     json_string(&j, "prompt", a->prompt);
-    json_string(&j, "text", w->text);
-    json_int(&j, "tokens", w->length);
+    json_text(&j, "text", w->text, w->length);
+    json_int(&j, "tokens", w->tokens);
     json_number(&j, "tokens_per_s", tokens_per_s);
     return json_end(&j, stdout);
 }
@@ -183,10 +214,10 @@ static enum shoal_status run(struct writer *w, const struct generate_args *a)
     SHOAL_TRY(feed_prompt(w, a->prompt));
     if (!a->json) SHOAL_TRY(put(a->prompt, strlen(a->prompt)));
     SHOAL_TRY(write_tokens(w, a));
-    const double tokens_per_s = w->seconds > 0.0 ? (double)w->length / w->seconds : 0.0;
+    const double tokens_per_s = w->seconds > 0.0 ? (double)w->tokens / w->seconds : 0.0;
     if (a->json) return print_json(a, w, tokens_per_s);
     SHOAL_TRY(put("\n", 1));
-    log_info("%" PRId64 " tokens, %.0f a second", w->length, tokens_per_s);
+    log_info("%" PRId64 " tokens, %.0f a second", w->tokens, tokens_per_s);
     return SHOAL_OK;
 }
 
@@ -196,8 +227,7 @@ static enum shoal_status generate(const struct generate_args *a, const char *sna
     struct loaded l;
     struct writer w = {0};
     SHOAL_TRY(loaded_open(snapshot, &l));
-    SHOAL_GOTO(check_tokenizer(&l));
-    SHOAL_GOTO(writer_open(&l, a->tokens, &w));
+    SHOAL_GOTO(writer_open(&l, a->vocab, &w));
     SHOAL_GOTO(run(&w, a));
 done:
     writer_close(&w);

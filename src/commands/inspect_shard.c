@@ -10,21 +10,21 @@
 
 /* The tensors of one kind ("h.*.mlp.c_fc.weight") together. */
 struct kind {
-    char name[48];
+    char name[PARAM_NAME];
     int64_t dim[2]; /* of each, as in the file; dim[1] 0: a vector */
     int64_t elements;
-    int tensors;
+    int tensors; /* 0: the architecture has none */
     double rms;
 };
 
 /* "h.3.mlp.c_fc.weight" -> "h.*.mlp.c_fc.weight" */
-static void kind_name(char out[48], const char *name)
+static void kind_name(char out[PARAM_NAME], const struct param_tensor *t)
 {
-    const char *layer = strncmp(name, "h.", 2) == 0 ? strchr(name + 2, '.') : NULL;
-    if (layer)
-        snprintf(out, 48, "h.*%.43s", layer);
-    else
-        snprintf(out, 48, "%s", name);
+    const char *const digits = "0123456789";
+    const size_t before = t->group == GROUP_BODY ? strcspn(t->name, digits) : strlen(t->name);
+    const size_t number = strspn(t->name + before, digits);
+    snprintf(out, PARAM_NAME, "%.*s%s%s", (int)before, t->name, number > 0 ? "*" : "",
+             t->name + before + number);
 }
 
 static enum shoal_status sum_squares(const struct loaded *l, const struct param_tensor *t,
@@ -43,14 +43,14 @@ static enum shoal_status gather_kind(const struct loaded *l, enum param which, s
     for (int i = 0; i < l->table->n_tensors; i++) {
         const struct param_tensor *t = &l->table->tensor[i];
         if (t->which != which) continue;
-        kind_name(k->name, t->name);
+        kind_name(k->name, t);
         k->dim[0] = t->matrix && !t->hf_transposed ? t->real_rows : t->cols;
         k->dim[1] = !t->matrix ? 0 : t->hf_transposed ? t->real_rows : t->cols;
         k->elements += t->real_rows * t->cols;
         k->tensors++;
         SHOAL_TRY(sum_squares(l, t, &sum));
     }
-    k->rms = sqrt(sum / (double)k->elements);
+    if (k->tensors > 0) k->rms = sqrt(sum / (double)k->elements);
     return SHOAL_OK;
 }
 
@@ -75,23 +75,26 @@ static void print_head(const struct loaded *l)
     printf("  parameters  %s (%" PRId64 ")\n", count, l->table->n_real);
 }
 
-static void print_kind(const struct kind *k)
+static void print_kind(const struct kind *k, int name_width)
 {
     char shape[FORMAT_WORD];
     if (k->dim[1] == 0)
         snprintf(shape, sizeof shape, "%" PRId64, k->dim[0]);
     else
         snprintf(shape, sizeof shape, "%" PRId64 " x %" PRId64, k->dim[0], k->dim[1]);
-    printf("  %-24s %5d  %14s %12" PRId64 " %9.5f\n", k->name, k->tensors, shape, k->elements,
-           k->rms);
+    printf("  %-*s %5d  %14s %12" PRId64 " %9.5f\n", name_width, k->name, k->tensors, shape,
+           k->elements, k->rms);
 }
 
 static void print_text(const struct loaded *l, const struct kind *kinds)
 {
-    print_head(l);
-    printf("\n  %-24s %5s  %14s %12s %9s\n", "tensor", "count", "shape", "elements", "rms");
+    int width = 0;
     for (int i = 0; i < PARAM_KINDS; i++)
-        print_kind(&kinds[i]);
+        if ((int)strlen(kinds[i].name) > width) width = (int)strlen(kinds[i].name);
+    print_head(l);
+    printf("\n  %-*s %5s  %14s %12s %9s\n", width, "tensor", "count", "shape", "elements", "rms");
+    for (int i = 0; i < PARAM_KINDS; i++)
+        if (kinds[i].tensors > 0) print_kind(&kinds[i], width);
 }
 
 /* ---- as JSON --------------------------------------------------------------------------------- */
@@ -123,7 +126,7 @@ static enum shoal_status print_json(const struct loaded *l, const struct kind *k
     json_int(&j, "parameters", l->table->n_real);
     json_open(&j, "tensors", '[');
     for (int i = 0; i < PARAM_KINDS; i++)
-        json_kind(&j, &kinds[i]);
+        if (kinds[i].tensors > 0) json_kind(&j, &kinds[i]);
     json_close(&j, ']');
     return json_end(&j, stdout);
 }

@@ -207,8 +207,8 @@ static void print_stored(const struct population *p)
     if (p->n_stored == 0) return;
     printf("\n  %9s %9s\n", "snapshot", "size");
     for (int64_t i = 0; i < p->n_stored; i++) {
-        format_count(bytes, (double)p->stored[i].bytes);
-        printf("  %9" PRId64 " %8sB%s\n", p->stored[i].step, bytes,
+        format_bytes(bytes, (double)p->stored[i].bytes);
+        printf("  %9" PRId64 " %9s%s\n", p->stored[i].step, bytes,
                p->stored[i].step == p->index.standing.step ? "  shown here" : "");
     }
 }

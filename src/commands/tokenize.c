@@ -108,6 +108,7 @@ static enum shoal_status print_json(const struct tokenize_args *args,
     json_int(&j, "train_tokens", result->train_tokens);
     json_int(&j, "val_tokens", result->val_tokens);
     json_int(&j, "train_shards", result->train_shards);
+    json_int(&j, "vocab", result->vocab);
     return json_end(&j, stdout);
 }
 
@@ -120,6 +121,12 @@ static void print_text(const struct tokenize_args *args, const struct tokenize_r
            args->out_dir, result->train_shards, result->train_shards == 1 ? "" : "s");
     printf("  val   %12" PRId64 " tokens  %s/val_*.bin (1 file)\n", result->val_tokens,
            args->out_dir);
+    if (strcmp(args->tokenizer, "bytes") == 0) return; /* needs no setting */
+    printf("  the vocabulary is in %s too; to train on these tokens, set\n\n", args->out_dir);
+    printf("model:\n  vocab: %d\n", result->vocab);
+    printf("data:\n  train: \"%s/train_*.bin\"\n  val: \"%s/val_*.bin\"\n", args->out_dir,
+           args->out_dir);
+    printf("  tokenizer: %s\n  vocab: \"%s\"\n", args->tokenizer, args->out_dir);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -132,7 +139,8 @@ struct tokenize_command {
 
 static enum shoal_status check_command(const struct tokenize_command *c)
 {
-    SHOAL_CHECK(c->args.tokenizer != NULL, SHOAL_EARG, "which tokenizer? give --tokenizer bytes");
+    SHOAL_CHECK(c->args.tokenizer != NULL, SHOAL_EARG,
+                "which tokenizer? give --tokenizer bytes, or --tokenizer gpt2 --vocab DIR");
     SHOAL_CHECK(c->args.out_dir != NULL, SHOAL_EARG, "where should the shards go? give --out DIR");
     return SHOAL_OK;
 }
@@ -161,7 +169,10 @@ enum shoal_status command_tokenize(int argc, char **argv)
 {
     struct tokenize_command c = {.args = {.val_fraction = 0.1, .shard_tokens = SHARD_TOKENS}};
     const struct arg_option options[] = {
-        {"--tokenizer", ARG_STRING, &c.args.tokenizer, "NAME", "bytes: one token per byte"},
+        {"--tokenizer", ARG_STRING, &c.args.tokenizer, "NAME",
+         "bytes: one token per byte; gpt2: byte pair encoding"},
+        {"--vocab", ARG_STRING, &c.args.vocab, "PATH",
+         "for gpt2: directory of the vocabulary, or one of its files"},
         {"--out", ARG_STRING, &c.args.out_dir, "DIR", "directory for the shards; made if missing"},
         {"--val", ARG_NUMBER, &c.args.val_fraction, "SHARE",
          "share of the text held out for validation (default 0.1)"},
@@ -172,17 +183,26 @@ enum shoal_status command_tokenize(int argc, char **argv)
         {"--json", ARG_FLAG, &c.json, NULL, "print one line of JSON"},
     };
     const struct arg_spec spec = {
-        .usage = "shoal tokenize --tokenizer bytes --out DIR [options] FILE...",
+        .usage = "shoal tokenize --tokenizer NAME --out DIR [options] FILE...",
         .description =
             "Turn text files into token shards for training: DIR/train_000000.bin, ... and\n"
             "DIR/val_000000.bin. Each file is one document. Several documents: whole ones are\n"
             "held out for validation; a single one: its tail is. The same files and options\n"
-            "always give the same shards.",
+            "always give the same shards. Their format is llm.c's.\n\n"
+            "bytes needs nothing: token 0 precedes every document. gpt2 is GPT-2's byte pair\n"
+            "encoding with the published vocabulary, to be fetched by you: vocab.json and\n"
+            "merges.txt of openai-community/gpt2 on the Hugging Face hub. OpenAI's encoder.json\n"
+            "and vocab.bpe do as well, and so does a tokenizer.json, also one that you trained\n"
+            "(byte-level BPE with the token <|endoftext|>). That token precedes every document;\n"
+            "its name inside a text is ordinary text. The vocabulary is left beside the shards,\n"
+            "where shoal generate finds it. Bytes that are not UTF-8 are kept: they count as\n"
+            "signs, like punctuation.",
         .options = options,
         .n_options = (int)(sizeof options / sizeof options[0]),
         .min_operands = 0,
         .max_operands = -1,
         .examples = "  shoal tokenize --tokenizer bytes --out data/book book.txt\n"
+                    "  shoal tokenize --tokenizer gpt2 --vocab gpt2 --out data/book book.txt\n"
                     "  find src -name '*.c' | sort | shoal tokenize --tokenizer bytes --out "
                     "data/src --files-from -\n",
     };

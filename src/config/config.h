@@ -10,20 +10,30 @@
 #include "base/files.h"
 #include "base/status.h"
 
-enum { CONFIG_NAME = 64, SHOAL_MAX_EXPERTS = 1024 };
+enum { CONFIG_NAME = 64, SHOAL_MAX_EXPERTS = 1024, SHOAL_MAX_SKIP_WINDOW = 1024 };
 
 enum precision { PRECISION_F32, PRECISION_BF16 };
 enum schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT, SCHEDULE_WSD };
 enum init_mode { INIT_SAME, INIT_DIFFERENT };
+enum arch { ARCH_GPT2, ARCH_LLAMA };
+enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
+/* What the backward pass computes again instead of finding it in memory: nothing, the inside of
+ * each feed-forward, or all inside each block. */
+enum recompute { RECOMPUTE_NONE, RECOMPUTE_MLP, RECOMPUTE_BLOCK };
 
-/* Shape of one expert. Derived from the configuration by config_resolve. */
+/* Shape of one expert: config_shape makes it, with every default filled in. */
 struct gpt_shape {
-    int layers;    /* L, of this expert */
-    int heads;     /* NH; width is a multiple of it */
-    int width;     /* C */
-    int context;   /* T_max, tokens */
-    int vocab;     /* V, tokens that exist */
-    int vocab_pad; /* Vp, V rounded up to a multiple of 128; the extra rows are zero */
+    int layers;       /* L, of this expert */
+    int heads;        /* NH; width is a multiple of it */
+    int width;        /* C */
+    int context;      /* T_max, tokens */
+    int vocab;        /* V, tokens that exist */
+    int vocab_pad;    /* Vp, V rounded up to a multiple of 128; the extra rows are zero */
+    int arch;         /* enum arch */
+    int kv_heads;     /* NK, heads of keys and values; heads is a multiple of it, and it in gpt2 */
+    int ffn;          /* F, width inside the feed-forward */
+    bool tied;        /* the head is the token embedding; always so in gpt2 */
+    float rope_theta; /* of rotary positions; no meaning in gpt2 */
 };
 
 enum attractor {
@@ -66,10 +76,14 @@ struct config {
         int64_t log;    /* steps between two "step" records of an expert */
     } run;
     struct {
-        char preset[CONFIG_NAME]; /* "" or a GPT-2 size */
-        int arch;                 /* 0: gpt2 */
+        char preset[CONFIG_NAME]; /* "" or the name of a released model */
+        int arch;                 /* enum arch */
         int layers; /* of the uncut model; 0 when population.layers_per_expert is set */
         int width, heads, context, vocab;
+        int kv_heads;      /* 0: heads */
+        int ffn;           /* 0: the architecture's default */
+        double rope_theta; /* llama only */
+        int tied;          /* enum tied */
     } model;
     struct {
         int experts;           /* K */
@@ -79,20 +93,24 @@ struct config {
     struct {
         char train[SHOAL_MAX_PATH]; /* glob of token shards */
         char val[SHOAL_MAX_PATH];
-        char tokenizer[CONFIG_NAME]; /* "bytes": how `generate` reads and writes text */
+        char tokenizer[CONFIG_NAME]; /* "bytes", "gpt2" or "none": what tokens mean as text */
+        char vocab[SHOAL_MAX_PATH];  /* gpt2's vocabulary files; "": beside the shards of train */
     } data;
     struct {
-        int batch;       /* sequences per optimiser step and expert */
-        int micro_batch; /* sequences per forward/backward; 0: batch */
-        double lr;       /* peak */
-        double lr_final; /* last learning rate as a fraction of the peak */
-        int64_t warmup;  /* steps */
-        int schedule;    /* enum schedule */
-        double decay;    /* decoupled weight decay, 2-D tensors only */
+        int batch;        /* sequences per optimiser step and expert */
+        int micro_batch;  /* sequences per forward/backward; 0: batch */
+        double lr;        /* peak */
+        double lr_final;  /* last learning rate as a fraction of the peak */
+        int64_t warmup;   /* steps */
+        int schedule;     /* enum schedule */
+        double wsd_decay; /* share of run.steps in which the wsd schedule falls */
+        double decay;     /* decoupled weight decay, 2-D tensors only */
         double beta1, beta2, eps;
-        double clip;   /* global gradient norm; 0: off */
-        int precision; /* enum precision */
-        int recompute; /* 0: none */
+        double clip;     /* global gradient norm; 0: off */
+        double skip;     /* standard deviations above which a step is skipped; 0: off */
+        int skip_window; /* accepted steps that say what is usual */
+        int precision;   /* enum precision */
+        int recompute;   /* enum recompute */
     } train;
     struct {
         char preset[CONFIG_NAME];
@@ -105,6 +123,10 @@ struct config {
         int fitness_batches; /* batches of train.batch windows in the held-out slice */
         struct evo_rule body, io;
     } evolution;
+    struct {
+        int64_t every;   /* steps between evaluations, a multiple of evolution.judge; 0: none */
+        int64_t windows; /* of held-out text; 0: all that do not judge */
+    } eval;
     struct {
         int64_t
             every;    /* steps between snapshots, a multiple of evolution.judge; 0: only the last */
@@ -141,6 +163,7 @@ void config_help(FILE *to);
  * threads. */
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
- * run.minutes, run.log, run.out, snapshot.*, device, transport, threads) are ignored; any other
- * difference is SHOAL_ECONFIG naming key, old and new value. */
+ * run.minutes, run.log, run.out, data.vocab, train.wsd_decay, train.skip*, train.recompute, eval.*,
+ * snapshot.*, device, transport, threads) are ignored; any other difference is SHOAL_ECONFIG naming
+ * key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

@@ -19,11 +19,12 @@
 #define CHOICE(member, list)      ANY(member), .names = (list)
 
 /* Names of enumerations, in their order in config.h. */
-static const char *const arch_names[] = {"gpt2", NULL};
+static const char *const arch_names[] = {"gpt2", "llama", NULL};
+static const char *const tied_names[] = {"auto", "true", "false", NULL};
 static const char *const init_names[] = {"same", "different", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
-static const char *const recompute_names[] = {"none", NULL};
+static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
 static const char *const wire_names[] = {"f32", NULL};
 static const char *const attractor_names[] = {"none", "best", "mean", "last", NULL};
 static const char *const scope_names[] = {"all", "matrices", NULL};
@@ -32,9 +33,10 @@ static const char *const cross_names[] = {"", "", "tensor", "row", "element", NU
 static const char *const law_names[] = {"uniform", "koifish", NULL};
 static const char *const moment_names[] = {"keep", "zero", "inherit", NULL};
 /* What strings may be. */
-static const char *const model_presets[] = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", NULL};
+static const char *const model_presets[] = {"gpt2",        "gpt2-medium", "gpt2-large", "gpt2-xl",
+                                            "smollm-135m", "tinyllama",   NULL};
 static const char *const evolution_presets[] = {"shoal", "none", "eoe", "koifish", NULL};
-static const char *const tokenizer_names[] = {"bytes", "none", NULL};
+static const char *const tokenizer_names[] = {"bytes", "gpt2", "none", NULL};
 static const char *const device_names[] = {"auto", "cpu", NULL};
 static const char *const transport_names[] = {"auto", "mpi", NULL};
 
@@ -84,13 +86,23 @@ const struct option option_table[] = {
 
     {CHOICE(model.preset, model_presets), .fallback = "",
      .help = "sets the sizes below where they are not given"},
-    {CHOICE(model.arch, arch_names), .fallback = "gpt2", .help = "only gpt2 in this version"},
+    {CHOICE(model.arch, arch_names), .fallback = "gpt2",
+     .help = "llama: RMSNorm, rotary positions, SwiGLU, no biases"},
     {NUMBER(model.layers, 0, 4096), .fallback = "16",
      .help = "depth of the uncut model; each expert gets layers / experts of it"},
     {NUMBER(model.width, 1, 65536), .fallback = "128", .help = "channels; a multiple of heads"},
     {NUMBER(model.heads, 1, 1024), .fallback = "4", .help = "attention heads"},
     {NUMBER(model.context, 1, 65536), .fallback = "256", .help = "tokens a model looks back"},
-    {NUMBER(model.vocab, 2, 65536), .fallback = "256", .help = "tokens that exist; bytes: 256"},
+    {NUMBER(model.vocab, 2, 65536), .fallback = "256",
+     .help = "tokens that exist; bytes: 256, GPT-2: 50257"},
+    {NUMBER(model.kv_heads, 0, 1024), .fallback = "0",
+     .help = "llama: heads of keys and values, divides heads; 0: heads"},
+    {NUMBER(model.ffn, 0, 1048576), .fallback = "0",
+     .help = "width inside the feed-forward; 0: 4 width, llama: 8/3 width"},
+    {NUMBER(model.rope_theta, 1, 1e9), .fallback = "10000",
+     .help = "llama: base of the rotary positions' wavelengths"},
+    {CHOICE(model.tied, tied_names), .fallback = "auto",
+     .help = "whether the head is the token embedding; auto: in gpt2, not in llama"},
 
     {NUMBER(population.experts, 1, SHOAL_MAX_EXPERTS), .fallback = "4",
      .help = "experts; at least as many as workers"},
@@ -104,6 +116,8 @@ const struct option option_table[] = {
     {ANY(data.val), .fallback = "", .help = "the same for held-out text"},
     {CHOICE(data.tokenizer, tokenizer_names), .fallback = "bytes",
      .help = "how tokens become text; none: they cannot"},
+    {ANY(data.vocab), .fallback = "", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
+     .help = "where gpt2's vocabulary is; empty: beside the shards of data.train"},
 
     {NUMBER(train.batch, 1, 65536), .fallback = "16",
      .help = "sequences per optimiser step and expert"},
@@ -114,7 +128,9 @@ const struct option option_table[] = {
      .help = "last learning rate as a share of it"},
     {NUMBER(train.warmup, 0, 1e12), .fallback = "50", .help = "steps of linear warm-up"},
     {CHOICE(train.schedule, schedule_names), .fallback = "cosine",
-     .help = "how lr falls after warm-up; wsd: linearly in the last 20 % of steps"},
+     .help = "how lr falls after warm-up; wsd: not before the last steps, then linearly"},
+    {NUMBER(train.wsd_decay, 0, 1), .fallback = "0.2", .flags = OPTION_RESUMABLE,
+     .help = "share of run.steps in which the wsd schedule falls"},
     {NUMBER(train.decay, 0, 10), .fallback = "0.1", .help = "weight decay of matrices"},
     {NUMBER(train.beta1, 0, 1), .below_max = true, .fallback = "0.9",
      .help = "AdamW: memory of the first moment"},
@@ -122,10 +138,16 @@ const struct option option_table[] = {
      .help = "AdamW: memory of the second moment"},
     {NUMBER(train.eps, 1e-20, 1), .fallback = "1e-08", .help = "AdamW: keeps the division finite"},
     {NUMBER(train.clip, 0, 1e6), .fallback = "1", .help = "largest gradient norm; 0: no limit"},
+    {NUMBER(train.skip, 0, 1e6), .fallback = "0", .flags = OPTION_RESUMABLE,
+     .help =
+         "skip steps so many deviations above the mean in loss or gradient norm, like 6; 0: off"},
+    {NUMBER(train.skip_window, 2, SHOAL_MAX_SKIP_WINDOW), .fallback = "128",
+     .flags = OPTION_RESUMABLE,
+     .help = "accepted steps of which train.skip takes mean and deviation"},
     {CHOICE(train.precision, precision_names), .fallback = "bf16",
      .help = "of matrix products; weights and moments are always f32"},
-    {CHOICE(train.recompute, recompute_names), .fallback = "none",
-     .help = "only none in this version"},
+    {CHOICE(train.recompute, recompute_names), .fallback = "none", .flags = OPTION_RESUMABLE,
+     .help = "what is not kept for the backward pass, to save memory; same results"},
 
     {CHOICE(evolution.preset, evolution_presets), .fallback = "shoal",
      .help = "sets the options below where they are not given"},
@@ -142,6 +164,11 @@ const struct option option_table[] = {
      .help = "batches of held-out text that judge an expert"},
     RULE(body),
     RULE(io),
+
+    {NUMBER(eval.every, 0, 1e12), .fallback = "0", .flags = OPTION_RESUMABLE,
+     .help = "steps between evaluations of the best member, a multiple of judge; 0: none"},
+    {NUMBER(eval.windows, 0, 1e12), .fallback = "0", .flags = OPTION_RESUMABLE,
+     .help = "most windows of held-out text for it; 0: all but those that judge"},
 
     {NUMBER(snapshot.every, 0, 1e12), .fallback = "1000", .flags = OPTION_RESUMABLE,
      .help = "steps between snapshots, a multiple of evolution.judge; 0: only the last"},

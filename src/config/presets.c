@@ -22,12 +22,32 @@ struct preset {
         }                                                                                          \
     }
 
+/* Released models of the Llama architecture; sizes from their config.json. */
+#define LLAMA_SIZE(preset_name, layer_count, channels, head_count, kv_count, hidden, tokens,       \
+                   is_tied)                                                                        \
+    {                                                                                              \
+        "model.preset", preset_name,                                                               \
+        {                                                                                          \
+            {"model.arch", "llama"}, {"model.layers", layer_count}, {"model.width", channels},     \
+                {"model.heads", head_count}, {"model.kv_heads", kv_count}, {"model.ffn", hidden},  \
+                {"model.context", "2048"}, {"model.vocab", tokens},                                \
+            {                                                                                      \
+                "model.tied", is_tied                                                              \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
 static const struct preset presets[] = {
     /* Radford et al. 2019, table 2, with the head counts of the released models. */
     GPT2_SIZE("gpt2", "12", "768", "12"),
     GPT2_SIZE("gpt2-medium", "24", "1024", "16"),
     GPT2_SIZE("gpt2-large", "36", "1280", "20"),
     GPT2_SIZE("gpt2-xl", "48", "1600", "25"),
+
+    /* SmolLM (2024) and TinyLlama (Zhang et al. 2024). */
+    LLAMA_SIZE("smollm-135m", "30", "576", "9", "3", "1536", "49152", "true"),
+    LLAMA_SIZE("32", "960", "15", "5", "2560", "49152", "true"),
+    LLAMA_SIZE("tinyllama", "22", "2048", "32", "4", "5632", "32000", "false"),
 
     /* Independent experts; the best is kept. */
     {"evolution.preset",

@@ -53,15 +53,49 @@ static enum shoal_status check_depth(const struct config *c, const char **keys)
     return SHOAL_OK;
 }
 
+static enum shoal_status check_gpt2(const struct config *c, const char **keys)
+{
+    const int kv_heads = c->model.kv_heads;
+    AGREE(kv_heads == 0 || kv_heads == c->model.heads, "model.kv_heads model.arch",
+          "model.kv_heads %d: in model.arch gpt2 every head has its own keys and values; leave it "
+          "out, or use model.arch llama",
+          kv_heads);
+    AGREE(c->model.tied != TIED_FALSE, "model.tied model.arch",
+          "model.tied false: in model.arch gpt2 the head is the token embedding; leave it out, or "
+          "use model.arch llama");
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_llama(const struct config *c, const char **keys)
+{
+    const int heads = c->model.heads, kv_heads = c->model.kv_heads;
+    const int size = c->model.width / heads;
+    AGREE(size % 2 == 0, "model.width model.heads",
+          "model.width %d with %d heads makes heads of %d numbers; rotary positions turn pairs, so "
+          "it must be even: use width %d",
+          c->model.width, heads, size, (size + 1) * heads);
+    AGREE(kv_heads == 0 || heads % kv_heads == 0, "model.kv_heads model.heads",
+          "model.kv_heads %d must divide model.heads %d; use %d", kv_heads, heads,
+          divisor_below(heads, kv_heads));
+    return SHOAL_OK;
+}
+
 static enum shoal_status check_model(const struct config *c, const char **keys)
 {
     AGREE(c->model.width % c->model.heads == 0, "model.width model.heads",
           "model.width %d must be a multiple of model.heads %d; use width %d or %d heads",
           c->model.width, c->model.heads, (c->model.width / c->model.heads + 1) * c->model.heads,
           divisor_below(c->model.width, c->model.heads));
+    SHOAL_TRY(c->model.arch == ARCH_LLAMA ? check_llama(c, keys) : check_gpt2(c, keys));
     AGREE(strcmp(c->data.tokenizer, "bytes") != 0 || c->model.vocab >= 256,
           "model.vocab data.tokenizer",
           "model.vocab %d is too small for data.tokenizer bytes, which has 256 tokens",
+          c->model.vocab);
+    /* How many there are, only the vocabulary says; 256 bytes and the end of text are in any. */
+    AGREE(strcmp(c->data.tokenizer, "gpt2") != 0 || c->model.vocab > 256,
+          "model.vocab data.tokenizer",
+          "model.vocab %d is too small for data.tokenizer gpt2: set model.vocab to 50257, the "
+          "tokens of GPT-2's vocabulary, or to what shoal tokenize said for another one",
           c->model.vocab);
     return check_depth(c, keys);
 }
@@ -91,6 +125,9 @@ static enum shoal_status check_cadence(const struct config *c, const char **keys
           "snapshot.every %lld must be a multiple of evolution.judge %lld; use %lld, or 0 for only "
           "the last",
           (long long)c->snapshot.every, (long long)judge, multiple_above(c->snapshot.every, judge));
+    AGREE(c->eval.every % judge == 0, "eval.every evolution.judge",
+          "eval.every %lld must be a multiple of evolution.judge %lld; use %lld, or 0 for none",
+          (long long)c->eval.every, (long long)judge, multiple_above(c->eval.every, judge));
     return SHOAL_OK;
 }
 
@@ -139,15 +176,31 @@ enum shoal_status config_validate(const struct config *c, int n_workers)
     return SHOAL_OK;
 }
 
+/* Width inside the feed-forward where the configuration leaves it open. SwiGLU has three matrices
+ * where GELU has two, so Llama takes two thirds of the width for the same size. */
+static int default_ffn(const struct config *c)
+{
+    enum { MULTIPLE = 64 };
+    const int64_t width = c->model.width;
+    if (c->model.arch == ARCH_GPT2) return (int)(4 * width);
+    return (int)((8 * width + 3 * MULTIPLE - 1) / (3 * MULTIPLE) * MULTIPLE);
+}
+
 struct gpt_shape config_shape(const struct config *c)
 {
     enum { VOCAB_MULTIPLE = 128 };
+    const int tied = c->model.tied;
     const int each = c->population.layers_per_expert;
-    return (struct gpt_shape){.layers = each > 0 ? each : c->model.layers / c->population.experts,
-                              .heads = c->model.heads,
-                              .width = c->model.width,
-                              .context = c->model.context,
-                              .vocab = c->model.vocab,
-                              .vocab_pad = (c->model.vocab + VOCAB_MULTIPLE - 1) / VOCAB_MULTIPLE *
-                                           VOCAB_MULTIPLE};
+    return (struct gpt_shape){
+        .layers = each > 0 ? each : c->model.layers / c->population.experts,
+        .heads = c->model.heads,
+        .width = c->model.width,
+        .context = c->model.context,
+        .vocab = c->model.vocab,
+        .vocab_pad = (c->model.vocab + VOCAB_MULTIPLE - 1) / VOCAB_MULTIPLE * VOCAB_MULTIPLE,
+        .arch = c->model.arch,
+        .kv_heads = c->model.kv_heads ? c->model.kv_heads : c->model.heads,
+        .ffn = c->model.ffn ? c->model.ffn : default_ffn(c),
+        .tied = tied == TIED_AUTO ? c->model.arch == ARCH_GPT2 : tied == TIED_TRUE,
+        .rope_theta = (float)c->model.rope_theta};
 }

@@ -93,6 +93,14 @@ void display_judging(struct display *d, const struct judging_row *row)
     d->drawn_s = -INFINITY;
 }
 
+void display_evaluation(struct display *d, const struct evaluation *e)
+{
+    char line[LINE];
+    format_evaluation(line, sizeof line, e);
+    print_line(d, line);
+    d->drawn_s = -INFINITY;
+}
+
 void display_summary(struct display *d, const struct run_summary *s)
 {
     char text[LINE + 1024];

@@ -30,4 +30,5 @@ void display_start(struct display *d, const struct display_shape *shape);
 bool display_due(const struct display *d, double now_s);
 void display_progress(struct display *d, double now_s, const struct progress *p);
 void display_judging(struct display *d, const struct judging_row *row);
+void display_evaluation(struct display *d, const struct evaluation *e);
 void display_summary(struct display *d, const struct run_summary *s);

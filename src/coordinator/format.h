@@ -14,6 +14,8 @@ void format_duration(char *out, double seconds);
 /* Three digits and a unit: "950", "52.1k", "1.23M", "131M", "6.40B"; "-" when not finite or
  * negative. out: FORMAT_WORD bytes. */
 void format_count(char *out, double n);
+/* The same of bytes: "950B", "52.1kB", "131MB", "6.40GB" (units of 1000). */
+void format_bytes(char *out, double n);
 /* A loss: "1.7234"; "nan", "inf". out: FORMAT_WORD bytes. */
 void format_loss(char *out, double nats);
 /* "#2", "mean" for the recombinant (number `experts`), "-" for none (-1). out: FORMAT_WORD. */
@@ -24,19 +26,21 @@ struct progress {
     double step; /* mean of the experts' steps */
     int64_t steps;
     double tokens_per_s; /* of the whole population; NAN: not known yet */
+    double utilisation;  /* model FLOPs as a share of what the devices can do; NAN: not known */
     double left_s;       /* NAN: not known yet */
     int experts;
     int best; /* at the last judging; -1: none yet */
-    double best_fitness, spread;
+    double best_fitness;
 };
-/* "step 1200/4000  30%  52.1k tok/s  ETA 1m23s  best #2 1.7234  spread 0.012" */
+/* "step 1200/4000  30%  52.1k tok/s  MFU 41%  ETA 1m23s  best #2 1.7234" */
 void format_progress(char *out, size_t bytes, const struct progress *p);
 
 /* A judging, for the table. */
 struct judging_row {
     int64_t step, steps;
     double time_s;
-    double tokens_per_s; /* NAN: not known */
+    double tokens_per_s; /* of the whole population since the last judging; NAN: not known */
+    double utilisation;  /* as in progress, over the same time */
     int experts;
     int best;
     double best_fitness, champion_fitness;
@@ -51,11 +55,22 @@ void format_row(char *out, size_t bytes, const struct judging_row *row);
 /* The same on one line by itself, for a log file. */
 void format_plain(char *out, size_t bytes, const struct judging_row *row);
 
+/* An evaluation of the best member. */
+struct evaluation {
+    int64_t step;
+    int member, experts;
+    double loss; /* nats per token */
+    double tokens, seconds;
+};
+/* "evaluated at step 1200: mean 1.7301 (perplexity 5.641) on 256k tokens in 0.8s" */
+void format_evaluation(char *out, size_t bytes, const struct evaluation *e);
+
 /* How a run ended. */
 struct run_summary {
     int64_t step, steps;
     double time_s;
-    double tokens; /* of the whole population */
+    double tokens;   /* of the whole population */
+    int64_t skipped; /* steps of all experts; nothing is said of 0 */
     int experts;
     int champion;
     int64_t champion_step;

@@ -3,6 +3,7 @@
  * An order goes out first: workers wait for it, everything else can wait for them. Nothing here
  * decides anything; what happens is what coordinator_step returned. */
 #include "coordinator/coordinator.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
@@ -37,6 +38,7 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
+    double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
 
 static double run_time(const struct coordinator *c)
@@ -89,15 +91,20 @@ static enum shoal_status end_run(struct coordinator *c)
                                         .steps = c->config.run.steps,
                                         .time_s = run_time(c),
                                         .tokens = track_tokens(&c->track),
+                                        .skipped = track_all_skipped(&c->track),
                                         .experts = c->config.population.experts,
                                         .champion = standing.champion,
                                         .champion_step = standing.champion_step,
                                         .champion_fitness = standing.champion_fitness,
                                         .best_path = best_path};
+    const struct metrics_end end = {.tokens = (int64_t)summary.tokens,
+                                    .skipped = summary.skipped,
+                                    .late = c->late,
+                                    .peak_bytes = c->peak_bytes,
+                                    .workers = comm_workers(c->comm)};
     display_summary(c->display, &summary);
     c->finished = true;
-    return metrics_write_end(c->metrics, summary.time_s, &standing, (int64_t)summary.tokens,
-                             c->late);
+    return metrics_write_end(c->metrics, summary.time_s, &standing, &end);
 }
 
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
@@ -116,19 +123,52 @@ static enum shoal_status act(struct coordinator *c, const struct actions *action
 
 /* ---- what workers say ---- */
 
+static enum shoal_status record_step(struct coordinator *c, const struct report *r, double now_s)
+{
+    track_step(&c->track, r->member, r->step, now_s);
+    const double mfu = r->worker < 0 ? NAN : track_utilisation(&c->track, r->worker, r->value[3]);
+    return metrics_write_step(c->metrics, now_s, r, mfu);
+}
+
+static enum shoal_status record_evaluation(struct coordinator *c, const struct report *r,
+                                           double now_s)
+{
+    const struct evaluation e = {.step = r->step,
+                                 .member = r->member,
+                                 .experts = c->config.population.experts,
+                                 .loss = r->value[0],
+                                 .tokens = (double)r->count[0],
+                                 .seconds = r->value[1]};
+    display_evaluation(c->display, &e);
+    return metrics_write_eval(c->metrics, now_s, r);
+}
+
+static void record_shard(struct coordinator *c, const struct report *r)
+{
+    c->cost.bytes += r->count[0];
+    if (r->worker < 0 || r->worker >= SHOAL_MAX_EXPERTS) return;
+    c->cost.stall_s[r->worker] += r->value[0];
+    c->peak_bytes[r->worker] = (double)r->count[1];
+}
+
 /* A report that counted; before the actions that follow from it. */
 static enum shoal_status record_report(struct coordinator *c, const struct report *r, double now_s)
 {
     switch (r->kind) {
+    case REPORT_DEVICE:
+        track_device(&c->track, r->worker, r->value[0], r->value[1]);
+        return metrics_write_device(c->metrics, now_s, (int64_t)c->track.step, r);
     case REPORT_STEP:
-        track_step(&c->track, r->member, r->step, now_s);
-        return metrics_write_step(c->metrics, now_s, r);
+        return record_step(c, r, now_s);
+    case REPORT_FITNESS:
+        track_skipped(&c->track, r->member, r->count[0]);
+        return SHOAL_OK;
+    case REPORT_EVAL:
+        return record_evaluation(c, r, now_s);
     case REPORT_ROUND:
         return metrics_write_round(c->metrics, now_s, r);
     case REPORT_WROTE:
-        c->cost.bytes += r->count[0];
-        if (r->worker >= 0 && r->worker < SHOAL_MAX_EXPERTS)
-            c->cost.stall_s[r->worker] += r->value[0];
+        record_shard(c, r);
         return SHOAL_OK;
     default:
         return SHOAL_OK;
@@ -242,7 +282,7 @@ enum shoal_status coordinator_start(struct coordinator *c)
     struct actions actions;
     const struct event event = {.kind = EVENT_START, .time_s = run_time(c)};
     coordinator_standing(c->state, &standing);
-    track_begin(&c->track, &c->config, &standing, event.time_s);
+    track_begin(&c->track, &c->config, comm_workers(c->comm), &standing, event.time_s);
     SHOAL_TRY(announce(c, event.time_s));
     SHOAL_TRY(coordinator_step(c->state, &event, &actions));
     return act(c, &actions);

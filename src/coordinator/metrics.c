@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "evo/plan.h"
+#include "optim/outlier.h"
 
 struct metrics {
     FILE *file;
@@ -99,8 +100,21 @@ enum shoal_status metrics_write_start(struct metrics *m, double time_s,
     return json_end(&j, m->file);
 }
 
-enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r)
+enum shoal_status metrics_write_device(struct metrics *m, double time_s, int64_t step,
+                                       const struct report *r)
 {
+    struct json j;
+    begin(&j, "worker", time_s, step);
+    json_int(&j, "worker", r->worker);
+    json_number(&j, "peak_flops_per_s", r->value[0]);
+    return json_end(&j, m->file);
+}
+
+enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r,
+                                     double mfu)
+{
+    static const char *const reasons[SKIP_KINDS] = {
+        [SKIP_NOT_FINITE] = "not finite", [SKIP_LOSS] = "loss", [SKIP_GRAD_NORM] = "grad_norm"};
     struct json j;
     begin(&j, "step", time_s, r->step);
     json_int(&j, "expert", r->member);
@@ -109,6 +123,23 @@ enum shoal_status metrics_write_step(struct metrics *m, double time_s, const str
     json_number(&j, "grad_norm", r->value[2]);
     json_int(&j, "tokens", r->count[0]);
     json_number(&j, "tokens_per_s", r->value[3]);
+    if (isfinite(mfu)) json_number(&j, "mfu", mfu);
+    if (r->count[1] > SKIP_NONE && r->count[1] < SKIP_KINDS) {
+        json_bool(&j, "skipped", true);
+        json_string(&j, "reason", reasons[r->count[1]]);
+    }
+    return json_end(&j, m->file);
+}
+
+enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const struct report *r)
+{
+    struct json j;
+    begin(&j, "eval", time_s, r->step);
+    json_int(&j, "member", r->member);
+    json_number(&j, "loss", r->value[0]);
+    json_number(&j, "perplexity", exp(r->value[0]));
+    json_int(&j, "tokens", r->count[0]);
+    json_number(&j, "seconds", r->value[1]);
     return json_end(&j, m->file);
 }
 
@@ -150,14 +181,16 @@ enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64
 }
 
 enum shoal_status metrics_write_end(struct metrics *m, double time_s,
-                                    const struct standing *standing, int64_t tokens, int64_t late)
+                                    const struct standing *standing, const struct metrics_end *end)
 {
     struct json j;
     begin(&j, "end", time_s, standing->step);
     json_int(&j, "best", standing->champion);
     json_int(&j, "best_step", standing->champion_step);
     json_number(&j, "best_fitness", standing->champion_fitness);
-    json_int(&j, "tokens", tokens);
-    json_int(&j, "late", late);
+    json_int(&j, "tokens", end->tokens);
+    json_int(&j, "skipped", end->skipped);
+    json_int(&j, "late", end->late);
+    json_numbers(&j, "peak_bytes", end->peak_bytes, (size_t)end->workers);
     return json_end(&j, m->file);
 }

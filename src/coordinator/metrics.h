@@ -25,8 +25,17 @@ struct metrics_start {
 };
 enum shoal_status metrics_write_start(struct metrics *m, double time_s,
                                       const struct metrics_start *start);
-/* {"event":"step","expert","loss","lr","grad_norm","tokens","tokens_per_s"} */
-enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"worker","worker","peak_flops_per_s"}: what its device does at best; null: unknown. */
+enum shoal_status metrics_write_device(struct metrics *m, double time_s, int64_t step,
+                                       const struct report *r);
+/* {"event":"step","expert","loss","lr","grad_norm","tokens","tokens_per_s"}, "mfu" (model FLOPs as
+ * a share of the device's peak; left out where it is NAN), and for a step that was not taken
+ * "skipped":true and "reason": "not finite", "loss" or "grad_norm". Steps that are skipped have a
+ * line of their own between those of run.log. */
+enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r,
+                                     double mfu);
+/* {"event":"eval","member","loss","perplexity","tokens","seconds"} */
+enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const struct report *r);
 /* {"event":"judge","fitness":[every member; null where not finite],"best","best_fitness","spread",
  * "champion","champion_step","champion_fitness"}; members: entries of "fitness", the recombinant
  * last. champion: after this judging. */
@@ -38,7 +47,13 @@ enum shoal_status metrics_write_round(struct metrics *m, double time_s, const st
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,
                                          double seconds, double stall_s, int64_t bytes);
-/* {"event":"end","best","best_step","best_fitness","tokens","late"}; tokens of the population;
- * late: reports that were ignored. */
+/* {"event":"end","best","best_step","best_fitness","tokens","skipped","late","peak_bytes":[every
+ * worker]}; tokens and skipped steps of the population; late: reports that were ignored;
+ * peak_bytes: the most memory a worker ever held in RAM, mapped files included, 0: not known. */
+struct metrics_end {
+    int64_t tokens, skipped, late;
+    const double *peak_bytes; /* borrowed */
+    int workers;
+};
 enum shoal_status metrics_write_end(struct metrics *m, double time_s,
-                                    const struct standing *standing, int64_t tokens, int64_t late);
+                                    const struct standing *standing, const struct metrics_end *end);

@@ -34,6 +34,7 @@ struct coordinator_state {
     double fitness[SHOAL_MAX_EXPERTS + 1];
     int64_t trained[SHOAL_MAX_EXPERTS]; /* newest step each expert reported */
     int64_t round_step;                 /* newest round reported */
+    bool evaluating;                    /* the evaluation at standing.step is not in yet */
     struct standing standing;           /* after the newest judging */
     struct shards shards;
     struct history history;
@@ -108,6 +109,7 @@ static void send_order(struct coordinator_state *s, struct order order, struct a
     s->n_heard = 0;
     memset(s->heard, 0, sizeof s->heard);
     s->standing.round_done = order.round;
+    s->evaluating = order.eval != 0;
     out->send = true;
     out->order = order;
 }
@@ -176,6 +178,7 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
                 c->train.clip);
     order.save_best = update_standing(s, out->judged);
     order.stop = step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
+    order.eval = c->eval.every > 0 && (order.stop || (step > 0 && step % c->eval.every == 0));
     order.round = !order.stop;
     order.snapshot =
         order.stop || (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
@@ -217,6 +220,12 @@ static void hear_wrote(struct coordinator_state *s, const struct report *r, stru
     out->finished = s->stopped;
 }
 
+static void hear_eval(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    out->late = !s->evaluating || r->step != s->standing.step || r->member != s->standing.best;
+    if (!out->late) s->evaluating = false;
+}
+
 static void hear_step(struct coordinator_state *s, const struct report *r, struct actions *out)
 {
     out->late = s->stopped || !is_expert(s, r->member) || r->step > s->until ||
@@ -248,6 +257,11 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
         return SHOAL_OK;
     case REPORT_STEP:
         hear_step(s, &event->report, out);
+        return SHOAL_OK;
+    case REPORT_EVAL:
+        hear_eval(s, &event->report, out);
+        return SHOAL_OK;
+    case REPORT_DEVICE:
         return SHOAL_OK;
     case REPORT_ROUND:
         hear_round(s, &event->report, out);

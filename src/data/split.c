@@ -4,6 +4,7 @@
 #include "data/split.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,4 +93,30 @@ enum shoal_status split_documents(struct document *docs, int64_t n, double val_f
     SHOAL_ASSERT(n > 0);
     if (n == 1) return split_tail(docs, val_fraction);
     return split_whole(docs, n, val_fraction);
+}
+
+/* Bytes at the beginning of s that continue a character. */
+static int64_t continuation(const unsigned char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (s[i] & 0xC0) == 0x80)
+        i++;
+    return (int64_t)i;
+}
+
+enum shoal_status split_at_character(struct document *doc)
+{
+    enum { LONGEST = 4, REST = LONGEST - 1 };
+    if (doc->train_bytes == 0 || doc->bytes - doc->train_bytes < LONGEST + MIN_SIDE_BYTES)
+        return SHOAL_OK;
+    FILE *file = fopen(doc->path, "rb");
+    SHOAL_CHECK(file, SHOAL_EIO, "%s: cannot be opened: %s", doc->path, strerror(errno));
+    unsigned char next[LONGEST];
+    const bool read = fseeko(file, (off_t)doc->train_bytes, SEEK_SET) == 0 &&
+                      fread(next, 1, LONGEST, file) == LONGEST;
+    fclose(file); /* only read from */
+    SHOAL_CHECK(read, SHOAL_EIO, "%s: cannot be read: %s", doc->path, strerror(errno));
+    const int64_t rest = continuation(next, LONGEST);
+    if (rest <= REST) doc->train_bytes += rest;
+    return SHOAL_OK;
 }

@@ -14,3 +14,6 @@ struct document {
 enum shoal_status split_measure(struct document *docs, int64_t n);
 /* Fill in train_bytes, as tokenize_files promises. SHOAL_EFORMAT: too little text. */
 enum shoal_status split_documents(struct document *docs, int64_t n, double val_fraction);
+/* Move the cut through a document forward to the beginning of a UTF-8 character, by at most three
+ * bytes. What is not UTF-8 stays as it is, and so does a document that is not cut. SHOAL_EIO. */
+enum shoal_status split_at_character(struct document *doc);

@@ -1,23 +1,38 @@
-/* Two passes over the files: the first only asks for sizes, which fixes the split and the number of
- * tokens of every shard; the second streams the text, so memory does not grow with the corpus. */
+/* The sizes of the files fix which text trains and which judges; then every file is read once, a
+ * chunk at a time, and its tokens go to the writer of their side. A chunk may end inside of a word:
+ * what the tokenizer leaves over is moved to the front, and the chunk grows only where a single
+ * word does not fit into it. */
 #include "data/tokenize.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/files.h"
 #include "base/memory.h"
 #include "data/split.h"
+#include "data/tokenizer.h"
 #include "data/writer.h"
 
-enum { READ_CHUNK = 1 << 16, BYTES_END_OF_TEXT = 0 };
+enum {
+    FIRST_CHUNK = 1 << 18,
+    MIN_SIDE_TOKENS = 2 /* one to see and one to predict */
+};
 
 static const double MAX_VAL_FRACTION = 0.5;
 
+struct run {
+    struct tokenizer *tokenizer;
+    struct document *docs; /* owned */
+    int64_t n_docs;
+    struct shard_writer train, val;
+    char *text; /* owned; `capacity` bytes of the document being read */
+    size_t capacity;
+    struct token_list tokens; /* of a chunk */
+};
+
 static enum shoal_status check_args(const struct tokenize_args *args)
 {
-    SHOAL_CHECK(strcmp(args->tokenizer, "bytes") == 0, SHOAL_EARG,
-                "unknown tokenizer '%s': this version has only 'bytes'", args->tokenizer);
     SHOAL_CHECK(args->n_files > 0, SHOAL_EARG, "no text files given: name at least one");
     SHOAL_CHECK(args->val_fraction > 0 && args->val_fraction <= MAX_VAL_FRACTION, SHOAL_EARG,
                 "the share of validation text must be above 0 and at most %g, not %g",
@@ -27,108 +42,139 @@ static enum shoal_status check_args(const struct tokenize_args *args)
     return SHOAL_OK;
 }
 
-/* The bytes of doc that belong to one side. */
-static int64_t side_bytes(const struct document *doc, bool val)
+/* ---- one document ---------------------------------------------------------------------------- */
+
+static enum shoal_status grow(struct run *r, const char *path, size_t length)
 {
-    return val ? doc->bytes - doc->train_bytes : doc->train_bytes;
+    SHOAL_CHECK(r->capacity < TOKENIZER_MAX_WORD, SHOAL_EFORMAT,
+                "%s: has a word of %d bytes or more, without a change between letters, digits, "
+                "signs and white space; is it text?",
+                path, TOKENIZER_MAX_WORD);
+    char *larger;
+    SHOAL_TRY(mem_alloc(2 * r->capacity, "text", &larger));
+    memcpy(larger, r->text, length);
+    mem_free(r->text);
+    r->text = larger;
+    r->capacity *= 2;
+    return SHOAL_OK;
 }
 
-/* Whether a side's part of doc is its beginning, which an end-of-text token precedes. */
-static bool side_starts(const struct document *doc, bool val)
+/* Encode the text at hand and move what is left over to the front; *length: bytes of it. */
+static enum shoal_status encode_chunk(struct run *r, size_t *length, bool last,
+                                      struct shard_writer *w)
 {
-    return side_bytes(doc, val) > 0 && (!val || doc->train_bytes == 0);
-}
-
-static int64_t side_tokens(const struct document *docs, int64_t n, bool val)
-{
-    int64_t tokens = 0;
-    for (int64_t i = 0; i < n; i++) {
-        tokens += side_bytes(&docs[i], val) + (side_starts(&docs[i], val) ? 1 : 0);
-    }
-    return tokens;
+    size_t used;
+    r->tokens.count = 0;
+    SHOAL_TRY(tokenizer_encode(r->tokenizer, &r->tokens, &used, r->text, *length, last));
+    SHOAL_TRY(writer_put(w, r->tokens.token, (int64_t)r->tokens.count));
+    *length -= used;
+    memmove(r->text, r->text + used, *length);
+    return SHOAL_OK;
 }
 
 /* The next n bytes of file as tokens. */
-static enum shoal_status copy_bytes(const char *path, FILE *file, int64_t n, struct shard_writer *w)
+static enum shoal_status encode_bytes(struct run *r, const char *path, FILE *file, int64_t n,
+                                      struct shard_writer *w)
 {
-    uint8_t bytes[READ_CHUNK];
-    uint16_t tokens[READ_CHUNK];
+    size_t length = 0; /* of text read and not yet encoded */
     while (n > 0) {
-        const size_t part = n < READ_CHUNK ? (size_t)n : READ_CHUNK;
-        const size_t got = fread(bytes, 1, part, file);
-        SHOAL_CHECK(got == part, SHOAL_EIO, "%s: %s", path,
+        if (length == r->capacity) SHOAL_TRY(grow(r, path, length));
+        const size_t room = r->capacity - length;
+        const size_t part = n < (int64_t)room ? (size_t)n : room;
+        SHOAL_CHECK(fread(r->text + length, 1, part, file) == part, SHOAL_EIO, "%s: %s", path,
                     ferror(file) ? strerror(errno) : "became shorter while it was read; try again");
-        for (size_t i = 0; i < got; i++)
-            tokens[i] = bytes[i];
-        SHOAL_TRY(writer_put(w, tokens, (int64_t)got));
-        n -= (int64_t)got;
+        n -= (int64_t)part;
+        length += part;
+        SHOAL_TRY(encode_chunk(r, &length, n == 0, w));
     }
     return SHOAL_OK;
 }
 
-static enum shoal_status write_document(const struct document *doc, bool val,
-                                        struct shard_writer *w)
+static enum shoal_status encode_document(struct run *r, const struct document *doc)
 {
-    if (side_bytes(doc, val) == 0) return SHOAL_OK;
-    if (side_starts(doc, val)) {
-        const uint16_t end_of_text = BYTES_END_OF_TEXT;
-        SHOAL_TRY(writer_put(w, &end_of_text, 1));
-    }
     FILE *file = fopen(doc->path, "rb");
-    SHOAL_CHECK(file != NULL, SHOAL_EIO, "%s: cannot be opened: %s", doc->path, strerror(errno));
-    enum shoal_status st = SHOAL_OK;
-    if (val && fseeko(file, (off_t)doc->train_bytes, SEEK_SET) != 0) {
-        st = SHOAL_FAIL(SHOAL_EIO, "%s: cannot be positioned: %s", doc->path, strerror(errno));
-    }
-    if (st == SHOAL_OK) st = copy_bytes(doc->path, file, side_bytes(doc, val), w);
+    SHOAL_CHECK(file, SHOAL_EIO, "%s: cannot be opened: %s", doc->path, strerror(errno));
+    const uint16_t end_of_text = (uint16_t)tokenizer_end_of_text(r->tokenizer);
+    enum shoal_status st;
+    SHOAL_GOTO(writer_put(doc->train_bytes > 0 ? &r->train : &r->val, &end_of_text, 1));
+    SHOAL_GOTO(encode_bytes(r, doc->path, file, doc->train_bytes, &r->train));
+    SHOAL_GOTO(encode_bytes(r, doc->path, file, doc->bytes - doc->train_bytes, &r->val));
+done:
     fclose(file); /* only read from */
     return st;
 }
 
-static enum shoal_status write_side(const struct document *docs, int64_t n, bool val,
-                                    struct shard_writer *w)
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static enum shoal_status prepare(struct run *r, const struct tokenize_args *args)
 {
-    enum shoal_status st = SHOAL_OK;
-    for (int64_t i = 0; i < n; i++)
-        SHOAL_GOTO(write_document(&docs[i], val, w));
-    SHOAL_GOTO(writer_finish(w));
-done:
-    writer_abandon(w);
-    return st;
+    SHOAL_TRY(tokenizer_open(args->tokenizer, args->vocab, &r->tokenizer));
+    SHOAL_TRY(mem_alloc((size_t)args->n_files * sizeof *r->docs, "list of documents", &r->docs));
+    r->n_docs = args->n_files;
+    for (int64_t i = 0; i < r->n_docs; i++)
+        r->docs[i].path = args->files[i];
+    SHOAL_TRY(split_measure(r->docs, r->n_docs));
+    SHOAL_TRY(split_documents(r->docs, r->n_docs, args->val_fraction));
+    if (r->n_docs == 1 && strcmp(args->tokenizer, "bytes") != 0)
+        SHOAL_TRY(split_at_character(&r->docs[0]));
+    r->capacity = FIRST_CHUNK;
+    return mem_alloc(r->capacity, "text", &r->text);
 }
 
-static enum shoal_status write_both(const struct tokenize_args *args, const struct document *docs,
-                                    struct tokenize_result *result)
+static enum shoal_status check_side(int64_t tokens, const char *side)
 {
-    result->documents = args->n_files;
-    result->train_tokens = side_tokens(docs, args->n_files, false);
-    result->val_tokens = side_tokens(docs, args->n_files, true);
+    SHOAL_CHECK(tokens >= MIN_SIDE_TOKENS, SHOAL_EFORMAT,
+                "too little text to split: it leaves %" PRId64
+                " tokens for the %s shard; use more text or another --val",
+                tokens, side);
+    return SHOAL_OK;
+}
+
+/* Whether the vocabulary was read from the output directory, so that it is there already. */
+static bool has_vocabulary(const struct tokenize_args *args)
+{
+    struct stat from, to;
+    return args->vocab && stat(args->vocab, &from) == 0 && stat(args->out_dir, &to) == 0 &&
+           from.st_dev == to.st_dev && from.st_ino == to.st_ino;
+}
+
+static enum shoal_status finish(struct run *r, const struct tokenize_args *args,
+                                struct tokenize_result *result)
+{
+    int val_shards;
+    *result = (struct tokenize_result){.documents = r->n_docs,
+                                       .train_tokens = r->train.n_tokens,
+                                       .val_tokens = r->val.n_tokens,
+                                       .vocab = tokenizer_vocab(r->tokenizer)};
+    SHOAL_TRY(check_side(result->train_tokens, "train"));
+    SHOAL_TRY(check_side(result->val_tokens, "val"));
     SHOAL_CHECK(result->val_tokens <= INT32_MAX, SHOAL_EFORMAT,
                 "%" PRId64 " tokens do not fit into the one val shard; use a smaller --val",
                 result->val_tokens);
-    SHOAL_TRY(dir_make(args->out_dir));
-    SHOAL_TRY(dir_sweep_temps(args->out_dir));
-    struct shard_writer w;
-    writer_begin(&w, args->out_dir, "train", result->train_tokens, args->shard_tokens);
-    result->train_shards = w.n_shards;
-    SHOAL_TRY(write_side(docs, args->n_files, false, &w));
-    writer_begin(&w, args->out_dir, "val", result->val_tokens, INT32_MAX);
-    return write_side(docs, args->n_files, true, &w);
+    if (!has_vocabulary(args)) SHOAL_TRY(tokenizer_save(r->tokenizer, args->out_dir));
+    SHOAL_TRY(writer_finish(&r->train, args->shard_tokens, &result->train_shards));
+    return writer_finish(&r->val, INT32_MAX, &val_shards);
 }
 
 enum shoal_status tokenize_files(const struct tokenize_args *args, struct tokenize_result *result)
 {
-    memset(result, 0, sizeof *result);
-    SHOAL_TRY(check_args(args));
-    struct document *docs = NULL;
+    struct run r = {0};
     enum shoal_status st;
-    SHOAL_GOTO(mem_alloc((size_t)args->n_files * sizeof *docs, "list of documents", &docs));
-    for (int64_t i = 0; i < args->n_files; i++)
-        docs[i].path = args->files[i];
-    SHOAL_GOTO(split_measure(docs, args->n_files));
-    SHOAL_GOTO(split_documents(docs, args->n_files, args->val_fraction));
-    SHOAL_GOTO(write_both(args, docs, result));
+    SHOAL_TRY(check_args(args));
+    SHOAL_GOTO(prepare(&r, args));
+    SHOAL_GOTO(dir_make(args->out_dir));
+    SHOAL_GOTO(dir_sweep_temps(args->out_dir));
+    SHOAL_GOTO(writer_begin(&r.train, args->out_dir, "train"));
+    SHOAL_GOTO(writer_begin(&r.val, args->out_dir, "val"));
+    for (int64_t i = 0; i < r.n_docs; i++)
+        SHOAL_GOTO(encode_document(&r, &r.docs[i]));
+    SHOAL_GOTO(finish(&r, args, result));
 done:
-    mem_free(docs);
+    writer_abandon(&r.train);
+    writer_abandon(&r.val);
+    token_list_free(&r.tokens);
+    mem_free(r.text);
+    mem_free(r.docs);
+    tokenizer_close(&r.tokenizer);
     return st;
 }

@@ -7,21 +7,17 @@
 
 struct shard_writer {
     const char *dir, *prefix; /* borrowed */
-    int64_t n_tokens;         /* of all shards together */
-    int n_shards;
-    int next;     /* the next shard to open */
-    int64_t left; /* tokens still to come in the open shard */
-    FILE *file;   /* NULL between shards */
-    char path[SHOAL_MAX_PATH], temp[SHOAL_MAX_PATH];
+    int64_t n_tokens;         /* so far */
+    FILE *file;               /* all of them, behind room for a header; NULL: not begun or done */
+    char temp[SHOAL_MAX_PATH];
 };
 
-/* Prepare DIR/<prefix>_000000.bin, ... for exactly n_tokens tokens, at most shard_tokens in each.
- * Nothing is written yet. */
-void writer_begin(struct shard_writer *w, const char *dir, const char *prefix, int64_t n_tokens,
-                  int64_t shard_tokens);
-/* Add tokens; each shard is put in place when it is full. SHOAL_EIO. */
+/* Begin what will be DIR/<prefix>_000000.bin, ... SHOAL_EIO. w still wants writer_abandon. */
+enum shoal_status writer_begin(struct shard_writer *w, const char *dir, const char *prefix);
+/* Add tokens. SHOAL_EIO. */
 enum shoal_status writer_put(struct shard_writer *w, const uint16_t *tokens, int64_t n);
-/* After the last token: remove the shards that an earlier, larger run left behind. SHOAL_EIO. */
-enum shoal_status writer_finish(struct shard_writer *w);
-/* Drop an unfinished shard; nothing to do after writer_finish. Accepts a zeroed writer. */
+/* After the last of at least one token: put the shards in place, as few as hold at most
+ * shard_tokens each, and remove those that an earlier, larger run left behind. SHOAL_EIO. */
+enum shoal_status writer_finish(struct shard_writer *w, int64_t shard_tokens, int *n_shards);
+/* Drop what was not put in place; nothing to do after writer_finish. Accepts a zeroed writer. */
 void writer_abandon(struct shard_writer *w);

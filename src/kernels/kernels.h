@@ -5,10 +5,11 @@
  * (the CPU backend finishes before it returns); device_sync waits. The functions here check shapes
  * and types, then call the backend's table: backends check nothing.
  *
- * B batch, T sequence, R = B*T rows, C width, NH heads, HS = C/NH, V vocabulary, Vp padded
- * vocabulary, O outputs, I inputs. "act" is the activation type: f32, or bf16 when training in
- * bf16. Sums inside kernels are float32 or better. Results do not depend on anything but arguments
- * and thread count. */
+ * B batch, T sequence, R = B*T rows, C width, NH heads of HS = C/NH numbers, NK heads of keys and
+ * values (NH divides into NK groups that share one; NK = NH without sharing), W = C + 2*NK*HS, F
+ * width inside a feed-forward, V vocabulary, Vp padded vocabulary, O outputs, I inputs. "act" is
+ * the activation type: f32, or bf16 when training in bf16. Sums inside kernels are float32 or
+ * better. Results do not depend on anything but arguments and thread count. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -69,14 +70,13 @@ enum shoal_status device_sync(struct device *dev);
 
 /* out = x in out's type; same count, f32 and bf16 (round to nearest even). */
 enum shoal_status kernel_convert(struct device *dev, struct view out, struct view x);
-/* sum (R, C) f32 = a + b; b act or f32. sum may be a itself. */
-enum shoal_status kernel_add(struct device *dev, struct view sum, struct view a, struct view b);
 
 /* out (R, C) f32 = wte[tokens] + wpe[position]. tokens (B, T) i32, position = column. wte (Vp, C),
- * wpe (T_max, C) f32. The caller has checked that tokens lie in [0, Vp). */
+ * wpe (T_max, C) f32; wpe may be none. The caller has checked that tokens lie in [0, Vp). */
 enum shoal_status kernel_embed(struct device *dev, struct view out, struct view tokens,
                                struct view wte, struct view wpe);
-/* dwte (Vp, C), dwpe (T_max, C) f32 are added to. dout (R, C) f32. Deterministic. */
+/* dwte (Vp, C), dwpe (T_max, C) f32 are added to; dwpe may be none. dout (R, C) f32.
+ * Deterministic. */
 enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                     struct view dout, struct view tokens);
 
@@ -84,47 +84,73 @@ enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct
  * out is bf16 only when they are. */
 enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias);
+/* The same with the sum of a residual connection: sum (R, O) f32 = residual (R, O) f32 + x . w^T +
+ * bias. sum may be residual itself. */
+enum shoal_status kernel_matmul_residual(struct device *dev, struct view sum, struct view residual,
+                                         struct view x, struct view w, struct view bias);
+/* The same followed by GELU: pre (R, O) act = x . w^T + bias, out (R, O) act = GELU(pre). */
+enum shoal_status kernel_matmul_gelu(struct device *dev, struct view out, struct view pre,
+                                     struct view x, struct view w, struct view bias);
 /* dx (R, I) f32 or bf16 = dout (R, O) . w (O, I). dout, w same type; dx is bf16 only when they are.
- * accumulate: dx is added to (then it is f32). */
+ */
 enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                       struct view w, bool accumulate);
-/* dw (O, I) f32 += dout (R, O)^T . x (R, I); dbias (O) f32 += column sums of dout, may be none.
- * dout, x same type. */
+                                       struct view w);
+/* The same followed by GELU's derivative: dpre (R, I) act = (dout . w) * GELU'(pre (R, I) act). */
+enum shoal_status kernel_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
+                                            struct view w, struct view pre);
+/* dw (O, I) f32 = dout (R, O)^T . x (R, I), or has it added when `accumulate`; dbias (O) f32 +=
+ * column sums of dout, may be none. dout, x same type. */
 enum shoal_status kernel_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                       struct view dout, struct view x);
+                                       struct view dout, struct view x, bool accumulate);
 
-/* out (R, C) act = (x - mean) * rstd * gain + bias; mean, rstd (R) f32 are kept for the backward
- * pass; x (R, C) f32; gain, bias (C) f32; rstd = 1/sqrt(var + eps). */
-enum shoal_status kernel_layernorm(struct device *dev, struct view out, struct view mean,
-                                   struct view rstd, struct view x, struct view gain,
-                                   struct view bias, float eps);
-/* dx (R, C) f32 += gradient; dgain, dbias (C) f32 +=; dout (R, C) act or f32. */
-enum shoal_status kernel_layernorm_grad(struct device *dev, struct view dx, struct view dgain,
-                                        struct view dbias, struct view dout, struct view x,
-                                        struct view mean, struct view rstd, struct view gain);
+/* Normalisation of rows: out (R, C) act = (x - mean) * rstd * gain + bias, x (R, C) f32, gain and
+ * bias (C) f32; mean, rstd (R) f32 are kept for the backward pass. Layer normalisation (Ba et al.
+ * 2016): rstd = 1/sqrt(variance + eps). With mean and bias none it is RMSNorm (Zhang & Sennrich
+ * 2019): rstd = 1/sqrt(average of x^2 + eps), nothing is subtracted. */
+enum shoal_status kernel_norm(struct device *dev, struct view out, struct view mean,
+                              struct view rstd, struct view x, struct view gain, struct view bias,
+                              float eps);
+/* dx (R, C) f32 += gradient; dx16 (R, C) bf16 = the new dx, may be none; dgain, dbias (C) f32 +=;
+ * dout (R, C) act. mean and dbias none: RMSNorm. */
+enum shoal_status kernel_norm_grad(struct device *dev, struct view dx, struct view dx16,
+                                   struct view dgain, struct view dbias, struct view dout,
+                                   struct view x, struct view mean, struct view rstd,
+                                   struct view gain);
 
 /* out = GELU(x), tanh form (Hendrycks & Gimpel 2016; GPT-2's "gelu_new"). One act type, one count.
- */
+ * out may be x itself. */
 enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x);
-/* dx = dout * GELU'(x). dx may be dout itself. */
-enum shoal_status kernel_gelu_grad(struct device *dev, struct view dx, struct view dout,
-                                   struct view x);
+/* SwiGLU (Shazeer 2020): out (R, F) act = silu(gate) * up; x (R, 2F) act: gate | up. */
+enum shoal_status kernel_swiglu(struct device *dev, struct view out, struct view x);
+/* dx (R, 2F) act from dout (R, F) act and x (R, 2F) act. dx may be x itself. */
+enum shoal_status kernel_swiglu_grad(struct device *dev, struct view dx, struct view dout,
+                                     struct view x);
 
+/* How attention reads a row of qkv: W = (heads + 2 * kv_heads) * HS numbers, Q | K | V, heads
+ * contiguous inside each. */
+struct attention_shape {
+    int heads, kv_heads;
+};
+
+/* Rotary positions (Su et al. 2021): the Q and K heads of qkv (B, T, W) act are turned in place,
+ * element i of a head with element i + HS/2 (Llama's pairing), by position * theta^(-2i/HS);
+ * position = first + column. `back` turns the other way, which is the gradient. HS is even. */
+enum shoal_status kernel_rope(struct device *dev, struct view qkv, struct attention_shape shape,
+                              int64_t first, float theta, bool back);
 /* Causal multi-head attention, scale 1/sqrt(HS). out (B, T, C) act; stats (B, NH, T) f32 =
- * log-sum-exp of each row of scores, kept for the backward pass; qkv (B, T, 3C) act: Q|K|V blocks
- * of C, heads contiguous inside each. At most a tile of the T x T scores per thread exists at a
- * time. */
+ * log-sum-exp of each row of scores, kept for the backward pass; qkv (B, T, W) act. At most a tile
+ * of the T x T scores per thread exists at a time. */
 enum shoal_status kernel_attention(struct device *dev, struct view out, struct view stats,
-                                   struct view qkv, int heads);
-/* dqkv (B, T, 3C) act is set. dout (B, T, C) act; out, stats, qkv from the forward pass. */
+                                   struct view qkv, struct attention_shape shape);
+/* dqkv (B, T, W) act is set. dout (B, T, C) act; out, stats, qkv from the forward pass. */
 enum shoal_status kernel_attention_grad(struct device *dev, struct view dqkv, struct view dout,
                                         struct view out, struct view stats, struct view qkv,
-                                        int heads);
-/* One new position of one sequence with a cache: out (C) f32; qkv (3C) f32 of the new position;
- * keys, values (T_max, C) f32: row `position` is written, rows before it are read. */
+                                        struct attention_shape shape);
+/* One new position of one sequence with a cache: out (C) f32; qkv (W) f32 of the new position;
+ * keys, values (T_max, NK*HS) f32: row `position` is written, rows before it are read. */
 enum shoal_status kernel_attention_decode(struct device *dev, struct view out, struct view keys,
                                           struct view values, struct view qkv, int64_t position,
-                                          int heads);
+                                          struct attention_shape shape);
 
 /* losses (R) f32 in nats; logits (R, Vp) act or f32 is replaced by its gradient times scale when
  * with_grad, and by anything otherwise. targets (R) i32; a target < 0 gives loss 0 and gradient 0.

@@ -19,34 +19,43 @@ struct kernel_ops {
     enum shoal_status (*sync)(struct device *dev);
 
     enum shoal_status (*convert)(struct device *dev, struct view out, struct view x);
-    enum shoal_status (*add)(struct device *dev, struct view sum, struct view a, struct view b);
     enum shoal_status (*embed)(struct device *dev, struct view out, struct view tokens,
                                struct view wte, struct view wpe);
     enum shoal_status (*embed_grad)(struct device *dev, struct view dwte, struct view dwpe,
                                     struct view dout, struct view tokens);
     enum shoal_status (*matmul)(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias);
+    enum shoal_status (*matmul_residual)(struct device *dev, struct view sum, struct view residual,
+                                         struct view x, struct view w, struct view bias);
+    enum shoal_status (*matmul_gelu)(struct device *dev, struct view out, struct view pre,
+                                     struct view x, struct view w, struct view bias);
     enum shoal_status (*matmul_grad_x)(struct device *dev, struct view dx, struct view dout,
-                                       struct view w, bool accumulate);
+                                       struct view w);
+    enum shoal_status (*matmul_gelu_grad_x)(struct device *dev, struct view dpre, struct view dout,
+                                            struct view w, struct view pre);
     enum shoal_status (*matmul_grad_w)(struct device *dev, struct view dw, struct view dbias,
-                                       struct view dout, struct view x);
-    enum shoal_status (*layernorm)(struct device *dev, struct view out, struct view mean,
-                                   struct view rstd, struct view x, struct view gain,
-                                   struct view bias, float eps);
-    enum shoal_status (*layernorm_grad)(struct device *dev, struct view dx, struct view dgain,
-                                        struct view dbias, struct view dout, struct view x,
-                                        struct view mean, struct view rstd, struct view gain);
+                                       struct view dout, struct view x, bool accumulate);
+    enum shoal_status (*norm)(struct device *dev, struct view out, struct view mean,
+                              struct view rstd, struct view x, struct view gain, struct view bias,
+                              float eps);
+    enum shoal_status (*norm_grad)(struct device *dev, struct view dx, struct view dx16,
+                                   struct view dgain, struct view dbias, struct view dout,
+                                   struct view x, struct view mean, struct view rstd,
+                                   struct view gain);
     enum shoal_status (*gelu)(struct device *dev, struct view out, struct view x);
-    enum shoal_status (*gelu_grad)(struct device *dev, struct view dx, struct view dout,
-                                   struct view x);
+    enum shoal_status (*swiglu)(struct device *dev, struct view out, struct view x);
+    enum shoal_status (*swiglu_grad)(struct device *dev, struct view dx, struct view dout,
+                                     struct view x);
+    enum shoal_status (*rope)(struct device *dev, struct view qkv, struct attention_shape shape,
+                              int64_t first, float theta, bool back);
     enum shoal_status (*attention)(struct device *dev, struct view out, struct view stats,
-                                   struct view qkv, int heads);
+                                   struct view qkv, struct attention_shape shape);
     enum shoal_status (*attention_grad)(struct device *dev, struct view dqkv, struct view dout,
                                         struct view out, struct view stats, struct view qkv,
-                                        int heads);
+                                        struct attention_shape shape);
     enum shoal_status (*attention_decode)(struct device *dev, struct view out, struct view keys,
                                           struct view values, struct view qkv, int64_t position,
-                                          int heads);
+                                          struct attention_shape shape);
     enum shoal_status (*xent)(struct device *dev, struct view losses, struct view logits,
                               struct view targets, int vocab, float scale, bool with_grad);
     enum shoal_status (*sum)(struct device *dev, double *out, const float *x, int64_t n);

@@ -16,15 +16,7 @@ enum shoal_status kernel_convert(struct device *dev, struct view out, struct vie
     return dev->ops->convert(dev, out, x);
 }
 
-enum shoal_status kernel_add(struct device *dev, struct view sum, struct view a, struct view b)
-{
-    SHOAL_TRY(check_count("add", "a", a, CHECK_F32, view_count(a)));
-    SHOAL_TRY(check_count("add", "b", b, CHECK_ACT, view_count(a)));
-    SHOAL_TRY(check_count("add", "sum", sum, CHECK_F32, view_count(a)));
-    return dev->ops->add(dev, sum, a, b);
-}
-
-/* rows (R, C) against tokens (B, T) and the two tables. */
+/* rows (R, C) against tokens (B, T) and the two tables, of which wpe may be none. */
 static enum shoal_status check_embed(const char *op, struct view rows, struct view tokens,
                                      struct view wte, struct view wpe)
 {
@@ -32,6 +24,7 @@ static enum shoal_status check_embed(const char *op, struct view rows, struct vi
     SHOAL_TRY(check_matrix(op, "tokens", tokens, CHECK_I32, tokens.dim[0], context));
     SHOAL_TRY(check_matrix(op, "rows", rows, CHECK_F32, tokens.dim[0] * context, width));
     SHOAL_TRY(check_matrix(op, "token table", wte, CHECK_F32, wte.dim[0], width));
+    if (!wpe.data) return SHOAL_OK;
     SHOAL_TRY(check_matrix(op, "position table", wpe, CHECK_F32, wpe.dim[0], width));
     SHOAL_CHECK(context <= wpe.dim[0], SHOAL_EARG,
                 "%s: %lld tokens in a row, but the table has %lld positions", op,
@@ -53,67 +46,121 @@ enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct
     return dev->ops->embed_grad(dev, dwte, dwpe, dout, tokens);
 }
 
+/* ---- linear layers --------------------------------------------------------------------------- */
+
+/* out (R, O) = x (R, I) . w (O, I)^T + bias (O) */
+static enum shoal_status check_matmul(const char *op, struct view out, int out_types, struct view x,
+                                      struct view w, struct view bias)
+{
+    const int64_t rows = x.dim[0], inputs = x.dim[1], outputs = w.dim[0];
+    SHOAL_TRY(check_matrix(op, "x", x, CHECK_ACT, rows, inputs));
+    SHOAL_TRY(check_matrix(op, "w", w, type_of(x), outputs, inputs));
+    SHOAL_TRY(check_matrix(op, "out", out, out_types, rows, outputs));
+    return bias.data ? check_count(op, "bias", bias, CHECK_F32, outputs) : SHOAL_OK;
+}
+
 enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias)
 {
-    const int64_t rows = x.dim[0], inputs = x.dim[1], outputs = w.dim[0];
-    SHOAL_TRY(check_matrix("matmul", "x", x, CHECK_ACT, rows, inputs));
-    SHOAL_TRY(check_matrix("matmul", "w", w, type_of(x), outputs, inputs));
-    SHOAL_TRY(check_matrix("matmul", "out", out, CHECK_F32 | type_of(x), rows, outputs));
-    if (bias.data) SHOAL_TRY(check_count("matmul", "bias", bias, CHECK_F32, outputs));
+    SHOAL_TRY(check_matmul("matmul", out, CHECK_F32 | type_of(x), x, w, bias));
     return dev->ops->matmul(dev, out, x, w, bias);
 }
 
-enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                       struct view w, bool accumulate)
+enum shoal_status kernel_matmul_residual(struct device *dev, struct view sum, struct view residual,
+                                         struct view x, struct view w, struct view bias)
+{
+    const char *const op = "matmul_residual";
+    SHOAL_TRY(check_matmul(op, sum, CHECK_F32, x, w, bias));
+    SHOAL_TRY(check_matrix(op, "residual", residual, CHECK_F32, sum.dim[0], sum.dim[1]));
+    return dev->ops->matmul_residual(dev, sum, residual, x, w, bias);
+}
+
+enum shoal_status kernel_matmul_gelu(struct device *dev, struct view out, struct view pre,
+                                     struct view x, struct view w, struct view bias)
+{
+    const char *const op = "matmul_gelu";
+    SHOAL_TRY(check_matmul(op, out, type_of(x), x, w, bias));
+    SHOAL_TRY(check_matrix(op, "pre", pre, type_of(x), out.dim[0], out.dim[1]));
+    return dev->ops->matmul_gelu(dev, out, pre, x, w, bias);
+}
+
+/* dx (R, I) = dout (R, O) . w (O, I) */
+static enum shoal_status check_grad_x(const char *op, struct view dx, int dx_types,
+                                      struct view dout, struct view w)
 {
     const int64_t rows = dout.dim[0], outputs = dout.dim[1], inputs = w.dim[1];
-    const int dx_types = accumulate ? CHECK_F32 : CHECK_F32 | type_of(w);
-    SHOAL_TRY(check_matrix("matmul_grad_x", "dout", dout, CHECK_ACT, rows, outputs));
-    SHOAL_TRY(check_matrix("matmul_grad_x", "w", w, type_of(dout), outputs, inputs));
-    SHOAL_TRY(check_matrix("matmul_grad_x", "dx", dx, dx_types, rows, inputs));
-    return dev->ops->matmul_grad_x(dev, dx, dout, w, accumulate);
+    SHOAL_TRY(check_matrix(op, "dout", dout, CHECK_ACT, rows, outputs));
+    SHOAL_TRY(check_matrix(op, "w", w, type_of(dout), outputs, inputs));
+    return check_matrix(op, "dx", dx, dx_types, rows, inputs);
+}
+
+enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
+                                       struct view w)
+{
+    SHOAL_TRY(check_grad_x("matmul_grad_x", dx, CHECK_F32 | type_of(w), dout, w));
+    return dev->ops->matmul_grad_x(dev, dx, dout, w);
+}
+
+enum shoal_status kernel_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
+                                            struct view w, struct view pre)
+{
+    const char *const op = "matmul_gelu_grad_x";
+    SHOAL_TRY(check_grad_x(op, dpre, type_of(w), dout, w));
+    SHOAL_TRY(check_matrix(op, "pre", pre, type_of(w), dpre.dim[0], dpre.dim[1]));
+    return dev->ops->matmul_gelu_grad_x(dev, dpre, dout, w, pre);
 }
 
 enum shoal_status kernel_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                       struct view dout, struct view x)
+                                       struct view dout, struct view x, bool accumulate)
 {
+    const char *const op = "matmul_grad_w";
     const int64_t rows = x.dim[0], inputs = x.dim[1], outputs = dout.dim[1];
-    SHOAL_TRY(check_matrix("matmul_grad_w", "x", x, CHECK_ACT, rows, inputs));
-    SHOAL_TRY(check_matrix("matmul_grad_w", "dout", dout, type_of(x), rows, outputs));
-    SHOAL_TRY(check_matrix("matmul_grad_w", "dw", dw, CHECK_F32, outputs, inputs));
-    if (dbias.data) SHOAL_TRY(check_count("matmul_grad_w", "dbias", dbias, CHECK_F32, outputs));
-    return dev->ops->matmul_grad_w(dev, dw, dbias, dout, x);
+    SHOAL_TRY(check_matrix(op, "x", x, CHECK_ACT, rows, inputs));
+    SHOAL_TRY(check_matrix(op, "dout", dout, type_of(x), rows, outputs));
+    SHOAL_TRY(check_matrix(op, "dw", dw, CHECK_F32, outputs, inputs));
+    if (dbias.data) SHOAL_TRY(check_count(op, "dbias", dbias, CHECK_F32, outputs));
+    return dev->ops->matmul_grad_w(dev, dw, dbias, dout, x, accumulate);
 }
 
-enum shoal_status kernel_layernorm(struct device *dev, struct view out, struct view mean,
-                                   struct view rstd, struct view x, struct view gain,
-                                   struct view bias, float eps)
+/* ---- rows and elements ----------------------------------------------------------------------- */
+
+/* mean and bias are both there or both none. */
+static enum shoal_status check_norm(const char *op, struct view x, struct view mean,
+                                    struct view rstd, struct view gain, struct view bias)
 {
     const int64_t rows = x.dim[0], width = x.dim[1];
-    SHOAL_TRY(check_matrix("layernorm", "x", x, CHECK_F32, rows, width));
-    SHOAL_TRY(check_matrix("layernorm", "out", out, CHECK_ACT, rows, width));
-    SHOAL_TRY(check_count("layernorm", "mean", mean, CHECK_F32, rows));
-    SHOAL_TRY(check_count("layernorm", "rstd", rstd, CHECK_F32, rows));
-    SHOAL_TRY(check_count("layernorm", "gain", gain, CHECK_F32, width));
-    SHOAL_TRY(check_count("layernorm", "bias", bias, CHECK_F32, width));
-    return dev->ops->layernorm(dev, out, mean, rstd, x, gain, bias, eps);
+    SHOAL_TRY(check_matrix(op, "x", x, CHECK_F32, rows, width));
+    SHOAL_TRY(check_count(op, "rstd", rstd, CHECK_F32, rows));
+    SHOAL_TRY(check_count(op, "gain", gain, CHECK_F32, width));
+    SHOAL_CHECK(!mean.data == !bias.data, SHOAL_EARG,
+                "%s: arguments mean and bias go together, and one of them is none", op);
+    if (!mean.data) return SHOAL_OK;
+    SHOAL_TRY(check_count(op, "mean", mean, CHECK_F32, rows));
+    return check_count(op, "bias", bias, CHECK_F32, width);
 }
 
-enum shoal_status kernel_layernorm_grad(struct device *dev, struct view dx, struct view dgain,
-                                        struct view dbias, struct view dout, struct view x,
-                                        struct view mean, struct view rstd, struct view gain)
+enum shoal_status kernel_norm(struct device *dev, struct view out, struct view mean,
+                              struct view rstd, struct view x, struct view gain, struct view bias,
+                              float eps)
 {
+    SHOAL_TRY(check_norm("norm", x, mean, rstd, gain, bias));
+    SHOAL_TRY(check_matrix("norm", "out", out, CHECK_ACT, x.dim[0], x.dim[1]));
+    return dev->ops->norm(dev, out, mean, rstd, x, gain, bias, eps);
+}
+
+enum shoal_status kernel_norm_grad(struct device *dev, struct view dx, struct view dx16,
+                                   struct view dgain, struct view dbias, struct view dout,
+                                   struct view x, struct view mean, struct view rstd,
+                                   struct view gain)
+{
+    const char *const op = "norm_grad";
     const int64_t rows = x.dim[0], width = x.dim[1];
-    SHOAL_TRY(check_matrix("layernorm_grad", "x", x, CHECK_F32, rows, width));
-    SHOAL_TRY(check_matrix("layernorm_grad", "dx", dx, CHECK_F32, rows, width));
-    SHOAL_TRY(check_matrix("layernorm_grad", "dout", dout, CHECK_ACT, rows, width));
-    SHOAL_TRY(check_count("layernorm_grad", "mean", mean, CHECK_F32, rows));
-    SHOAL_TRY(check_count("layernorm_grad", "rstd", rstd, CHECK_F32, rows));
-    SHOAL_TRY(check_count("layernorm_grad", "gain", gain, CHECK_F32, width));
-    SHOAL_TRY(check_count("layernorm_grad", "dgain", dgain, CHECK_F32, width));
-    SHOAL_TRY(check_count("layernorm_grad", "dbias", dbias, CHECK_F32, width));
-    return dev->ops->layernorm_grad(dev, dx, dgain, dbias, dout, x, mean, rstd, gain);
+    SHOAL_TRY(check_norm(op, x, mean, rstd, gain, dbias));
+    SHOAL_TRY(check_matrix(op, "dx", dx, CHECK_F32, rows, width));
+    if (dx16.data) SHOAL_TRY(check_matrix(op, "dx16", dx16, CHECK_BF16, rows, width));
+    SHOAL_TRY(check_matrix(op, "dout", dout, CHECK_ACT, rows, width));
+    SHOAL_TRY(check_count(op, "dgain", dgain, CHECK_F32, width));
+    return dev->ops->norm_grad(dev, dx, dx16, dgain, dbias, dout, x, mean, rstd, gain);
 }
 
 enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x)
@@ -123,68 +170,99 @@ enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x
     return dev->ops->gelu(dev, out, x);
 }
 
-enum shoal_status kernel_gelu_grad(struct device *dev, struct view dx, struct view dout,
-                                   struct view x)
+enum shoal_status kernel_swiglu(struct device *dev, struct view out, struct view x)
 {
-    SHOAL_TRY(check_count("gelu_grad", "x", x, CHECK_ACT, view_count(x)));
-    SHOAL_TRY(check_count("gelu_grad", "dout", dout, type_of(x), view_count(x)));
-    SHOAL_TRY(check_count("gelu_grad", "dx", dx, type_of(x), view_count(x)));
-    return dev->ops->gelu_grad(dev, dx, dout, x);
+    const int64_t rows = out.dim[0], width = out.dim[1];
+    SHOAL_TRY(check_matrix("swiglu", "x", x, CHECK_ACT, rows, 2 * width));
+    SHOAL_TRY(check_matrix("swiglu", "out", out, type_of(x), rows, width));
+    return dev->ops->swiglu(dev, out, x);
 }
 
-static enum shoal_status check_heads(const char *op, int64_t width, int heads)
+enum shoal_status kernel_swiglu_grad(struct device *dev, struct view dx, struct view dout,
+                                     struct view x)
 {
-    SHOAL_CHECK(heads > 0 && width % heads == 0, SHOAL_EARG,
-                "%s: width %lld does not divide into %d heads", op, (long long)width, heads);
+    const int64_t rows = dout.dim[0], width = dout.dim[1];
+    SHOAL_TRY(check_matrix("swiglu_grad", "x", x, CHECK_ACT, rows, 2 * width));
+    SHOAL_TRY(check_matrix("swiglu_grad", "dx", dx, type_of(x), rows, 2 * width));
+    SHOAL_TRY(check_matrix("swiglu_grad", "dout", dout, type_of(x), rows, width));
+    return dev->ops->swiglu_grad(dev, dx, dout, x);
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* qkv (B, T, W) divides into heads; *size: numbers of one. */
+static enum shoal_status check_heads(const char *op, int64_t width, struct attention_shape s,
+                                     int64_t *size)
+{
+    SHOAL_CHECK(s.heads > 0 && s.kv_heads > 0 && s.heads % s.kv_heads == 0, SHOAL_EARG,
+                "%s: %d heads cannot share %d heads of keys", op, s.heads, s.kv_heads);
+    const int64_t heads = s.heads + 2 * s.kv_heads;
+    SHOAL_CHECK(width > 0 && width % heads == 0, SHOAL_EARG,
+                "%s: rows of %lld numbers do not divide into %lld heads", op, (long long)width,
+                (long long)heads);
+    *size = width / heads;
     return SHOAL_OK;
 }
 
-/* qkv (B, T, 3C), out (B, T, C), stats (B, NH, T). */
-static enum shoal_status check_attention(const char *op, struct view out, struct view stats,
-                                         struct view qkv, int heads)
+enum shoal_status kernel_rope(struct device *dev, struct view qkv, struct attention_shape shape,
+                              int64_t first, float theta, bool back)
 {
-    const int64_t rows = qkv.dim[0] * qkv.dim[1], width = qkv.dim[2] / 3;
-    SHOAL_CHECK(qkv.dim[2] % 3 == 0 && qkv.dim[3] == 1, SHOAL_EARG,
-                "%s: argument qkv must be (B, T, 3C), has a third dimension of %lld", op,
-                (long long)qkv.dim[2]);
-    SHOAL_TRY(check_heads(op, width, heads));
-    SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_ACT, rows * 3 * width));
-    SHOAL_TRY(check_count(op, "out", out, type_of(qkv), rows * width));
-    return check_count(op, "stats", stats, CHECK_F32, rows * heads);
+    int64_t size = 0;
+    SHOAL_TRY(check_heads("rope", qkv.dim[2], shape, &size));
+    SHOAL_TRY(check_count("rope", "qkv", qkv, CHECK_ACT, view_count(qkv)));
+    SHOAL_CHECK(size % 2 == 0, SHOAL_EARG, "rope: heads of %lld numbers cannot be turned in pairs",
+                (long long)size);
+    SHOAL_CHECK(first >= 0 && theta > 0.0f, SHOAL_EARG, "rope: position %lld, theta %g",
+                (long long)first, (double)theta);
+    return dev->ops->rope(dev, qkv, shape, first, theta, back);
+}
+
+/* qkv (B, T, W), out (B, T, C), stats (B, NH, T). */
+static enum shoal_status check_attention(const char *op, struct view out, struct view stats,
+                                         struct view qkv, struct attention_shape s)
+{
+    const int64_t rows = qkv.dim[0] * qkv.dim[1];
+    int64_t size = 0;
+    SHOAL_CHECK(qkv.dim[3] == 1, SHOAL_EARG, "%s: argument qkv must be (B, T, W)", op);
+    SHOAL_TRY(check_heads(op, qkv.dim[2], s, &size));
+    SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_ACT, rows * qkv.dim[2]));
+    SHOAL_TRY(check_count(op, "out", out, type_of(qkv), rows * s.heads * size));
+    return check_count(op, "stats", stats, CHECK_F32, rows * s.heads);
 }
 
 enum shoal_status kernel_attention(struct device *dev, struct view out, struct view stats,
-                                   struct view qkv, int heads)
+                                   struct view qkv, struct attention_shape shape)
 {
-    SHOAL_TRY(check_attention("attention", out, stats, qkv, heads));
-    return dev->ops->attention(dev, out, stats, qkv, heads);
+    SHOAL_TRY(check_attention("attention", out, stats, qkv, shape));
+    return dev->ops->attention(dev, out, stats, qkv, shape);
 }
 
 enum shoal_status kernel_attention_grad(struct device *dev, struct view dqkv, struct view dout,
                                         struct view out, struct view stats, struct view qkv,
-                                        int heads)
+                                        struct attention_shape shape)
 {
-    SHOAL_TRY(check_attention("attention_grad", out, stats, qkv, heads));
+    SHOAL_TRY(check_attention("attention_grad", out, stats, qkv, shape));
     SHOAL_TRY(check_count("attention_grad", "dqkv", dqkv, type_of(qkv), view_count(qkv)));
     SHOAL_TRY(check_count("attention_grad", "dout", dout, type_of(qkv), view_count(out)));
-    return dev->ops->attention_grad(dev, dqkv, dout, out, stats, qkv, heads);
+    return dev->ops->attention_grad(dev, dqkv, dout, out, stats, qkv, shape);
 }
 
 enum shoal_status kernel_attention_decode(struct device *dev, struct view out, struct view keys,
                                           struct view values, struct view qkv, int64_t position,
-                                          int heads)
+                                          struct attention_shape shape)
 {
     const char *const op = "attention_decode";
-    const int64_t positions = keys.dim[0], width = keys.dim[1];
-    SHOAL_TRY(check_heads(op, width, heads));
-    SHOAL_TRY(check_matrix(op, "keys", keys, CHECK_F32, positions, width));
-    SHOAL_TRY(check_matrix(op, "values", values, CHECK_F32, positions, width));
-    SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_F32, 3 * width));
-    SHOAL_TRY(check_count(op, "out", out, CHECK_F32, width));
+    const int64_t positions = keys.dim[0], width = view_count(qkv);
+    int64_t size = 0;
+    SHOAL_TRY(check_heads(op, width, shape, &size));
+    SHOAL_TRY(check_matrix(op, "keys", keys, CHECK_F32, positions, shape.kv_heads * size));
+    SHOAL_TRY(check_matrix(op, "values", values, CHECK_F32, positions, shape.kv_heads * size));
+    SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_F32, width));
+    SHOAL_TRY(check_count(op, "out", out, CHECK_F32, shape.heads * size));
     SHOAL_CHECK(position >= 0 && position < positions, SHOAL_EARG,
                 "%s: position %lld is outside a cache of %lld", op, (long long)position,
                 (long long)positions);
-    return dev->ops->attention_decode(dev, out, keys, values, qkv, position, heads);
+    return dev->ops->attention_decode(dev, out, keys, values, qkv, position, shape);
 }
 
 enum shoal_status kernel_xent(struct device *dev, struct view losses, struct view logits,

@@ -24,8 +24,9 @@ struct expert {
 enum shoal_status expert_create(struct device *dev, const struct param_table *table, int number,
                                 bool with_velocity, bool with_own_best, struct expert **out);
 void expert_destroy(struct expert **e);
-/* Draw GPT-2's initial weights: N(0, 0.02), residual projections N(0, 0.02 / sqrt(2 depth)), gains
- * 1, biases 0, vocabulary padding 0 (Radford et al. 2019). A pure function of (seed, stream,
+/* Draw initial weights, GPT-2's way (Radford et al. 2019) for both architectures: N(0, 0.02), the
+ * matrices that end a branch N(0, 0.02 / sqrt(2 depth)), gains 1, biases 0, vocabulary padding 0. A
+ * pure function of (seed, stream,
  * tensor, element); stream is 0 for all experts under INIT_SAME and the expert's number otherwise.
  */
 enum shoal_status expert_init(struct expert *e, uint64_t seed, uint32_t stream, int depth);

@@ -7,47 +7,45 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static struct gpt describe(const struct param_table *table, int batch, int context,
-                           enum precision precision, bool learns)
+static struct gpt describe(const struct param_table *table, struct gpt_setup setup)
 {
     return (struct gpt){.table = table,
-                        .max_batch = batch,
-                        .context = context,
-                        .learns = learns,
-                        .act = precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32};
+                        .setup = setup,
+                        .act = setup.precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32};
 }
 
 static enum shoal_status alloc_slabs(struct gpt *g)
 {
     const size_t n = (size_t)g->table->n_params;
-    const int64_t bytes = gpt_layout(g, g->max_batch);
+    const int64_t bytes = gpt_layout(g, g->setup.batch);
     SHOAL_TRY(device_alloc(g->dev, (size_t)bytes,
-                           g->learns ? "activations (a smaller train.micro_batch needs less)"
-                                     : "activations (a smaller batch needs less)",
+                           g->setup.learns ? "activations (a smaller train.micro_batch needs less)"
+                                           : "activations (a smaller batch needs less)",
                            &g->pool));
     if (g->act == DTYPE_BF16)
         SHOAL_TRY(device_alloc(g->dev, n * dtype_bytes(g->act), "bf16 weights", &g->weights16));
-    if (g->learns) SHOAL_TRY(device_alloc(g->dev, n * sizeof(float), "gradients", &g->grads));
+    if (g->setup.learns) SHOAL_TRY(device_alloc(g->dev, n * sizeof(float), "gradients", &g->grads));
     return SHOAL_OK;
 }
 
-enum shoal_status gpt_create(struct device *dev, const struct param_table *table, int batch,
-                             int context, enum precision precision, bool learns, struct gpt **out)
+enum shoal_status gpt_create(struct device *dev, const struct param_table *table,
+                             struct gpt_setup setup, struct gpt **out)
 {
     enum shoal_status st = SHOAL_OK;
     struct gpt *g = NULL;
     *out = NULL;
-    SHOAL_CHECK(batch > 0, SHOAL_EARG, "model: batch of %d sequences; it must be positive", batch);
-    SHOAL_CHECK(context > 0 && context <= table->shape.context, SHOAL_EARG,
-                "model: sequences of %d tokens, but the model's context is %d", context,
+    SHOAL_CHECK(setup.batch > 0, SHOAL_EARG, "model: batch of %d sequences; it must be positive",
+                setup.batch);
+    SHOAL_CHECK(setup.context > 0 && setup.context <= table->shape.context, SHOAL_EARG,
+                "model: sequences of %d tokens, but the model's context is %d", setup.context,
                 table->shape.context);
     SHOAL_TRY(mem_alloc(sizeof *g, "the model", &g));
-    *g = describe(table, batch, context, precision, learns);
+    *g = describe(table, setup);
     g->dev = dev;
     SHOAL_GOTO(
         mem_alloc((size_t)table->shape.layers * sizeof *g->block, "the model's blocks", &g->block));
     SHOAL_GOTO(alloc_slabs(g));
-    gpt_layout(g, batch);
+    gpt_layout(g, setup.batch);
     *out = g;
     return SHOAL_OK;
 done:
@@ -67,25 +65,29 @@ void gpt_destroy(struct gpt **g)
     *g = NULL;
 }
 
-int64_t gpt_bytes(const struct param_table *table, int batch, int context, enum precision precision,
-                  bool learns)
+int64_t gpt_bytes(const struct param_table *table, struct gpt_setup setup)
 {
-    struct gpt g = describe(table, batch, context, precision, learns);
-    int64_t bytes = gpt_layout(&g, batch);
+    struct gpt g = describe(table, setup);
+    int64_t bytes = gpt_layout(&g, setup.batch);
     if (g.act == DTYPE_BF16) bytes += table->n_params * (int64_t)dtype_bytes(g.act);
-    if (learns) bytes += table->n_params * (int64_t)sizeof(float);
+    if (setup.learns) bytes += table->n_params * (int64_t)sizeof(float);
     return bytes;
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
-struct view gpt_matrix(const struct gpt *g, enum param which, int layer)
+struct view gpt_matrix(const struct gpt *g, enum param_product product, int layer)
 {
     void *const slab = g->act == DTYPE_BF16 ? g->weights16 : (void *)g->weights;
-    return param_view(g->table, slab, g->act, which, layer);
+    return product_view(g->table, slab, g->act, product, layer);
 }
 
-struct view gpt_master(const struct gpt *g, enum param which, int layer)
+struct view gpt_matrix_grad(const struct gpt *g, enum param_product product, int layer)
+{
+    return product_view(g->table, g->grads, DTYPE_F32, product, layer);
+}
+
+struct view gpt_param(const struct gpt *g, enum param which, int layer)
 {
     return param_view(g->table, g->weights, DTYPE_F32, which, layer);
 }
@@ -109,10 +111,22 @@ enum shoal_status gpt_load(struct gpt *g, float *weights)
                           view_make(weights, DTYPE_F32, n, 1));
 }
 
+/* Gradients of products are set by the first batch. What is left is always added to: vectors and
+ * embeddings, but not an embedding that is the head too. */
 enum shoal_status gpt_zero_grads(struct gpt *g)
 {
     SHOAL_CHECK(g->grads, SHOAL_EARG, "model: created for judging only, it has no gradients");
-    return device_zero(g->dev, g->grads, (size_t)g->table->n_params * sizeof *g->grads);
+    const struct param_table *t = g->table;
+    const int64_t head = param_product(t, PRODUCT_HEAD, 0).offset;
+    g->accumulate = false;
+    for (int i = 0; i < t->n_tensors; i++) {
+        const struct param_tensor *p = &t->tensor[i];
+        if ((p->which != PARAM_WTE && p->which != PARAM_WPE) || p->offset == head) continue;
+        SHOAL_TRY(device_zero(g->dev, g->grads + p->offset,
+                              (size_t)(p->rows * p->cols) * sizeof *g->grads));
+    }
+    return device_zero(g->dev, g->grads + t->decay_end,
+                       (size_t)(t->n_params - t->decay_end) * sizeof *g->grads);
 }
 
 float *gpt_grads(struct gpt *g)
@@ -150,10 +164,10 @@ static enum shoal_status check_tokens(const struct gpt *g, const int32_t *tokens
 static enum shoal_status take_batch(struct gpt *g, const int32_t *tokens, const int32_t *targets,
                                     int batch, int64_t *n_targets)
 {
-    const int64_t n = (int64_t)batch * g->context;
-    SHOAL_CHECK(batch > 0 && batch <= g->max_batch, SHOAL_EARG,
+    const int64_t n = (int64_t)batch * g->setup.context;
+    SHOAL_CHECK(batch > 0 && batch <= g->setup.batch, SHOAL_EARG,
                 "model: a batch of %d sequences, but it was created for 1 to %d", batch,
-                g->max_batch);
+                g->setup.batch);
     SHOAL_CHECK(g->weights, SHOAL_EARG, "model: no weights loaded");
     SHOAL_TRY(check_tokens(g, tokens, targets, n, n_targets));
     if (batch != g->batch) gpt_layout(g, batch);
@@ -173,11 +187,12 @@ enum shoal_status gpt_learn(struct gpt *g, const int32_t *tokens, const int32_t 
                             float scale, double *loss)
 {
     int64_t n_targets;
-    SHOAL_CHECK(g->learns, SHOAL_EARG, "model: created for judging only, it cannot learn");
+    SHOAL_CHECK(g->setup.learns, SHOAL_EARG, "model: created for judging only, it cannot learn");
     SHOAL_TRY(take_batch(g, tokens, targets, batch, &n_targets));
     SHOAL_TRY(gpt_forward(g));
     SHOAL_TRY(gpt_head(g, true, scale / (float)n_targets));
     SHOAL_TRY(gpt_backward(g));
+    g->accumulate = true;
     return mean_loss(g, n_targets, loss);
 }
 

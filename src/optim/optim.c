@@ -3,9 +3,6 @@
 
 #include <math.h>
 
-/* Share of the steps in which the wsd schedule decays (Hu et al. 2024 use 10 to 20 %). */
-static const double wsd_decay = 0.2;
-
 /* How far step is from begin to end, in [0, 1]. */
 static double progress(int64_t step, int64_t begin, int64_t end)
 {
@@ -25,8 +22,8 @@ static double shape_at(const struct config *c, int64_t step)
     case SCHEDULE_LINEAR:
         return 1.0 - progress(step, warmup, steps);
     case SCHEDULE_WSD: {
-        const int64_t decay_from = steps - (int64_t)(wsd_decay * (double)steps);
-        return 1.0 - progress(step, decay_from > warmup ? decay_from : warmup, steps);
+        const int64_t fall_from = steps - (int64_t)llround(c->train.wsd_decay * (double)steps);
+        return 1.0 - progress(step, fall_from > warmup ? fall_from : warmup, steps);
     }
     case SCHEDULE_CONSTANT:
         break;
@@ -66,8 +63,8 @@ static enum shoal_status adamw(const struct config *c, struct expert *e, struct 
     return adamw_range(e, g, t->decay_end, t->n_params, a);
 }
 
-enum shoal_status optim_step(const struct config *c, struct expert *e, struct gpt *g,
-                             struct optim_result *result)
+enum shoal_status optim_step(const struct config *c, struct expert *e, struct gpt *g, double loss,
+                             struct outlier *outlier, struct optim_result *result)
 {
     double sumsq;
     SHOAL_CHECK(gpt_grads(g), SHOAL_EARG, "optimiser: the model was created for judging only");
@@ -75,7 +72,9 @@ enum shoal_status optim_step(const struct config *c, struct expert *e, struct gp
     e->step++;
     result->lr = optim_lr(c, e->step);
     result->grad_norm = sqrt(sumsq);
-    if (isfinite(result->grad_norm)) {
+    result->skip = outlier_judge(outlier, c->train.skip, c->train.skip_window,
+                                 (struct outlier_row){loss, result->grad_norm});
+    if (result->skip == SKIP_NONE) {
         const bool clips = c->train.clip > 0.0 && result->grad_norm > c->train.clip;
         const double grad_scale = clips ? c->train.clip / result->grad_norm : 1.0;
         SHOAL_TRY(adamw(c, e, g, result->lr, grad_scale));

@@ -74,6 +74,9 @@ struct h5_shape {
 /* Write a whole dataset; missing groups on the way are made. */
 enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind kind,
                            const struct h5_shape *shape, const void *data);
+/* Bytes that h5_write takes in a file for items of item_bytes: whole chunks with their checksums,
+ * and the dataset's header, which is an estimate. */
+int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);
 /* Read a whole dataset that must have this shape. SHOAL_EFORMAT: missing, other kind or shape, or
  * a checksum does not match. */
 enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kind,

@@ -49,6 +49,18 @@ static void chunk_shape(hsize_t chunk[2], const struct h5_shape *shape, size_t i
     }
 }
 
+int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes)
+{
+    enum { CHECKSUM_BYTES = 4, HEADER_BYTES = 512 }; /* headers: what real files have on average */
+    hsize_t chunk[2] = {1, 1}, chunks = 1, items = 1;
+    chunk_shape(chunk, shape, item_bytes);
+    for (int i = 0; i < shape->rank; i++) {
+        chunks *= (shape->dim[i] + chunk[i] - 1) / chunk[i];
+        items *= chunk[i];
+    }
+    return (int64_t)(chunks * (items * item_bytes + CHECKSUM_BYTES)) + HEADER_BYTES;
+}
+
 /* Chunked, checksummed, without time stamps; negative on failure. */
 static hid_t creation_properties(const struct h5_shape *shape, size_t item_bytes)
 {

@@ -216,3 +216,9 @@ void index_free(struct snapshot_index *index)
     index->config = NULL;
     index->n_judgings = 0;
 }
+
+int64_t index_file_bytes(int experts, int members, int64_t judgings)
+{
+    enum { FIXED = 12 << 10, LINK = 128, ROW = 32 };
+    return FIXED + (int64_t)experts * LINK + judgings * (ROW + members * (int64_t)sizeof(double));
+}

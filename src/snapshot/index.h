@@ -39,6 +39,8 @@ enum shoal_status run_snapshots(const char *run, int64_t **steps, int64_t *n);
 
 /* Write RUN/snapshots/step-N.h5, then RUN/latest. Coordinator only. */
 enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes);
+/* About how many bytes that file will have. */
+int64_t index_file_bytes(int experts, int members, int64_t judgings);
 /* Read one index. SHOAL_EFORMAT when it is not one. index_free afterwards. */
 enum shoal_status index_read(const char *path, struct snapshot_index *out);
 void index_free(struct snapshot_index *index);

@@ -1,6 +1,7 @@
 /* shard.c - one expert on disk. The order of the parts here is the order in the file. */
 #include "snapshot/shard.h"
 
+#include <math.h>
 #include <string.h>
 #include "base/memory.h"
 #include "snapshot/header.h"
@@ -14,6 +15,13 @@ static const struct h5_column history_column[] = {
 };
 static const struct h5_columns history_columns = {
     history_column, sizeof history_column / sizeof history_column[0], sizeof(struct history_row)};
+
+static const struct h5_column outlier_column[] = {
+    {"loss", KIND_F64, offsetof(struct outlier_row, loss)},
+    {"grad_norm", KIND_F64, offsetof(struct outlier_row, grad_norm)},
+};
+static const struct h5_columns outlier_columns = {
+    outlier_column, sizeof outlier_column / sizeof outlier_column[0], sizeof(struct outlier_row)};
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
@@ -96,6 +104,45 @@ static enum shoal_status read_state(const struct h5 *h, struct expert *e)
     return SHOAL_OK;
 }
 
+/* ---- the outlier window ---------------------------------------------------------------------- */
+
+static enum shoal_status write_outlier(const struct h5 *h, const struct outlier *o)
+{
+    SHOAL_TRY(h5_group(h, "/state/outlier"));
+    SHOAL_TRY(h5_set_int(h, "/state/outlier", "skipped", o->skipped));
+    SHOAL_TRY(h5_set_int(h, "/state/outlier", "in_a_row", o->in_a_row));
+    return h5_write_table(h, "/state/outlier/window", &outlier_columns, o->row, o->n);
+}
+
+static enum shoal_status check_outlier(const struct h5 *h, const struct outlier_row *row, int64_t n)
+{
+    SHOAL_CHECK(n <= SHOAL_MAX_SKIP_WINDOW, SHOAL_EFORMAT,
+                "%s: /state/outlier/window has %lld rows, at most %d are possible", h->path,
+                (long long)n, SHOAL_MAX_SKIP_WINDOW);
+    for (int64_t i = 0; i < n; i++)
+        SHOAL_CHECK(isfinite(row[i].loss) && isfinite(row[i].grad_norm), SHOAL_EFORMAT,
+                    "%s: row %lld of /state/outlier/window is not finite", h->path, (long long)i);
+    return SHOAL_OK;
+}
+
+static enum shoal_status read_outlier(const struct h5 *h, struct outlier *o)
+{
+    struct outlier_row *row = NULL;
+    int64_t n = 0;
+    enum shoal_status st;
+    memset(o, 0, sizeof *o);
+    if (!h5_exists(h, "/state/outlier")) return SHOAL_OK;
+    SHOAL_GOTO(h5_get_int(h, "/state/outlier", "skipped", &o->skipped));
+    SHOAL_GOTO(h5_get_int32(h, "/state/outlier", "in_a_row", 0, INT32_MAX, &o->in_a_row));
+    SHOAL_GOTO(h5_read_table(h, "/state/outlier/window", &outlier_columns, &row, &n));
+    SHOAL_GOTO(check_outlier(h, row, n));
+    if (n > 0) memcpy(o->row, row, (size_t)n * sizeof *row);
+    o->n = (int)n;
+done:
+    mem_free(row);
+    return st;
+}
+
 /* ---- what evolution remembers ---------------------------------------------------------------- */
 
 static enum shoal_status write_evolution(const struct h5 *h, const struct expert *e)
@@ -118,8 +165,7 @@ static enum shoal_status read_evolution(const struct h5 *h, struct expert *e)
 /* ---- whole files ----------------------------------------------------------------------------- */
 
 enum shoal_status shard_write(const char *path, const struct shard_info *info,
-                              const struct expert *e, const struct history_row *history,
-                              int64_t n_history, int64_t *bytes)
+                              const struct expert *e, const struct shard_past *past, int64_t *bytes)
 {
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
@@ -130,7 +176,9 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(write_evolution(&h, e));
     SHOAL_GOTO(write_state(&h, e));
-    SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, history, n_history));
+    SHOAL_GOTO(write_outlier(&h, &past->outlier));
+    SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
+                              past->n_judgings));
     SHOAL_GOTO(h5_commit(&h, bytes));
 done:
     h5_close(&h);
@@ -192,8 +240,7 @@ static enum shoal_status check_resumable(const struct h5 *h, const struct expert
     return SHOAL_OK;
 }
 
-enum shoal_status shard_read(const char *path, struct expert *e, struct history_row **history,
-                             int64_t *n_history)
+enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past)
 {
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
@@ -204,8 +251,29 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct history_
     SHOAL_GOTO(slab_read(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(read_evolution(&h, e));
     SHOAL_GOTO(read_state(&h, e));
-    SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, history, n_history));
+    SHOAL_GOTO(read_outlier(&h, &past->outlier));
+    SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, &past->judgings,
+                             &past->n_judgings));
 done:
     h5_close(&h);
     return st;
+}
+
+/* ---- before anything is written -------------------------------------------------------------- */
+
+enum { ATTRIBUTES_BYTES = 8 << 10 }; /* mostly the configuration's text */
+
+int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best)
+{
+    return (3 + with_velocity + with_own_best) * slab_bytes(table) + ATTRIBUTES_BYTES;
+}
+
+int64_t shard_weights_bytes(const struct param_table *table)
+{
+    return slab_bytes(table) + ATTRIBUTES_BYTES;
+}
+
+int64_t shard_buffer_bytes(const struct param_table *table)
+{
+    return slab_buffer_bytes(table);
 }

@@ -1,18 +1,25 @@
 /* shard.h - one expert on disk: HDF5, format "shoal-expert" version 1 (README, "Files").
  *
- * Root attributes say what it is; /params holds the weights under Hugging Face's GPT-2 names ('.'
- * becomes
+ * Root attributes say what it is; /params holds the weights under Hugging Face's names ('.' becomes
  * '/') and shapes; /optim/m, /optim/v, /evo, /state and /history what a resumed run needs. Every
  * dataset is chunked with a Fletcher32 checksum. Files appear whole or not at all. */
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
 #include "model/expert.h"
+#include "optim/outlier.h"
 
 /* Per-expert history kept by its worker: one row per judging. */
 struct history_row {
     int64_t step;
     double fitness, train_loss, time_s;
+};
+
+/* What an expert has behind it. */
+struct shard_past {
+    struct history_row *judgings; /* borrowed when writing, owned (mem_free) when read */
+    int64_t n_judgings;
+    struct outlier outlier;
 };
 
 struct shard_info {
@@ -30,8 +37,8 @@ struct shard_info {
 /* Write a whole expert. *bytes: size of the file. Not collective. SHOAL_EIO leaves an earlier file
  * alone. */
 enum shoal_status shard_write(const char *path, const struct shard_info *info,
-                              const struct expert *e, const struct history_row *history,
-                              int64_t n_history, int64_t *bytes);
+                              const struct expert *e, const struct shard_past *past,
+                              int64_t *bytes);
 /* Write weights only (best.h5): self-contained, what inference needs. weights: n_params f32 on dev.
  */
 enum shoal_status shard_write_weights(const char *path, const struct shard_info *info,
@@ -46,6 +53,12 @@ enum shoal_status shard_read_config(const char *path, struct config *out);
  * the text says which dataset, what was expected and what was found. */
 enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
                                      struct device *dev, float *weights);
-/* Everything back into e (created with the same table). History into a mem_alloc'ed array. */
-enum shoal_status shard_read(const char *path, struct expert *e, struct history_row **history,
-                             int64_t *n_history);
+/* Everything back into e (created with the same table) and past, whose judgings are mem_alloc'ed.
+ * Files of versions that did not skip outliers have none behind them. */
+enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past);
+/* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
+ * shard_write_weights will write, within a per cent, and of the host memory that writing and
+ * reading take meanwhile. */
+int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best);
+int64_t shard_weights_bytes(const struct param_table *table);
+int64_t shard_buffer_bytes(const struct param_table *table);

@@ -5,14 +5,20 @@
 #include <string.h>
 #include "base/memory.h"
 
-/* What the dimensions are, in the file's order. */
+/* What the dimensions are, (out, in). */
 static const char *const labels[PARAM_KINDS][2] = {
     [PARAM_WTE] = {"vocabulary", "width"},
     [PARAM_WPE] = {"position", "width"},
-    [PARAM_QKV_W] = {"width", "query, key, value"},
-    [PARAM_PROJ_W] = {"heads", "width"},
-    [PARAM_FC_W] = {"width", "hidden"},
-    [PARAM_FCPROJ_W] = {"hidden", "width"},
+    [PARAM_HEAD] = {"vocabulary", "width"},
+    [PARAM_QKV_W] = {"query, key, value", "width"},
+    [PARAM_Q_W] = {"query", "width"},
+    [PARAM_K_W] = {"key", "width"},
+    [PARAM_V_W] = {"value", "width"},
+    [PARAM_PROJ_W] = {"width", "heads"},
+    [PARAM_FC_W] = {"hidden", "width"},
+    [PARAM_GATE_W] = {"hidden", "width"},
+    [PARAM_UP_W] = {"hidden", "width"},
+    [PARAM_FCPROJ_W] = {"width", "hidden"},
     [PARAM_LN1_G] = {"width", ""},
     [PARAM_LN1_B] = {"width", ""},
     [PARAM_QKV_B] = {"query, key, value", ""},
@@ -30,7 +36,7 @@ static struct h5_shape file_shape(const struct param_tensor *t)
     const char *const *label = labels[t->which];
     const hsize_t rows = (hsize_t)t->real_rows, cols = (hsize_t)t->cols;
     if (!t->matrix) return (struct h5_shape){1, {cols, 0}, {label[0], label[1]}};
-    if (t->hf_transposed) return (struct h5_shape){2, {cols, rows}, {label[0], label[1]}};
+    if (t->hf_transposed) return (struct h5_shape){2, {cols, rows}, {label[1], label[0]}};
     return (struct h5_shape){2, {rows, cols}, {label[0], label[1]}};
 }
 
@@ -67,17 +73,24 @@ static void staging_free(struct staging *s)
     mem_free(s->turned);
 }
 
-static enum shoal_status staging_alloc(struct staging *s, const struct param_table *table)
+/* Elements of the two buffers. */
+static void staging_need(const struct param_table *table, int64_t *stored, int64_t *turned)
 {
-    int64_t most = 0, most_turned = 0;
+    *stored = *turned = 0;
     for (int i = 0; i < table->n_tensors; i++) {
         const struct param_tensor *t = &table->tensor[i];
         const int64_t count = t->real_rows * t->cols;
-        if (count > most) most = count;
-        if (t->hf_transposed && count > most_turned) most_turned = count;
+        if (count > *stored) *stored = count;
+        if (t->hf_transposed && count > *turned) *turned = count;
     }
-    SHOAL_TRY(mem_alloc((size_t)most * sizeof(float), "one tensor of a snapshot", &s->stored));
-    return mem_alloc((size_t)most_turned * sizeof(float), "one tensor of a snapshot", &s->turned);
+}
+
+static enum shoal_status staging_alloc(struct staging *s, const struct param_table *table)
+{
+    int64_t stored, turned;
+    staging_need(table, &stored, &turned);
+    SHOAL_TRY(mem_alloc((size_t)stored * sizeof(float), "one tensor of a snapshot", &s->stored));
+    return mem_alloc((size_t)turned * sizeof(float), "one tensor of a snapshot", &s->turned);
 }
 
 static enum shoal_status tensor_write(const struct h5 *h, const char *group, struct device *dev,
@@ -133,4 +146,21 @@ enum shoal_status slab_read(const struct h5 *h, const char *group, const struct 
 done:
     staging_free(&s);
     return st;
+}
+
+int64_t slab_bytes(const struct param_table *table)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < table->n_tensors; i++) {
+        const struct h5_shape shape = file_shape(&table->tensor[i]);
+        bytes += h5_bytes(&shape, sizeof(float));
+    }
+    return bytes;
+}
+
+int64_t slab_buffer_bytes(const struct param_table *table)
+{
+    int64_t stored, turned;
+    staging_need(table, &stored, &turned);
+    return (stored + turned) * (int64_t)sizeof(float);
 }

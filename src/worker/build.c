@@ -1,10 +1,14 @@
 /* build.c - everything a worker holds, made once, before the first step. */
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "evo/operators.h"
+#include "model/flops.h"
+#include "worker/exchange.h"
+#include "worker/peak.h"
 #include "worker/worker_impl.h"
 
 /* A launcher that binds every rank to one core starves OpenMP; say so, once. */
@@ -52,11 +56,17 @@ static enum shoal_status open_data(struct worker *w)
     SHOAL_TRY(data_open("data.train", c->data.train, c->model.context, c->model.vocab, &w->train));
     SHOAL_TRY(data_open("data.val", c->data.val, c->model.context, c->model.vocab, &w->val));
     const int64_t all = data_windows(w->val);
-    const int64_t wanted = (int64_t)c->evolution.fitness_batches * c->train.batch;
-    w->windows = wanted < all ? wanted : all;
-    SHOAL_CHECK(w->windows > 0, SHOAL_ECONFIG,
+    SHOAL_CHECK(all > 0, SHOAL_ECONFIG,
                 "data.val: %s holds no window of model.context = %d tokens: use more text",
                 c->data.val, c->model.context);
+    w->judging = slice_of_judging(all, (int64_t)c->evolution.fitness_batches * c->train.batch);
+    if (c->eval.every == 0) return SHOAL_OK;
+    w->evaluation = slice_of_evaluation(&w->judging, c->eval.windows);
+    if (w->number == 0 && !w->evaluation.left)
+        log_warn("all %lld windows of data.val judge, so evaluations (eval.every) use the same and "
+                 "flatter the best member; use more held-out text or lower "
+                 "evolution.fitness_batches",
+                 (long long)all);
     return SHOAL_OK;
 }
 
@@ -64,7 +74,8 @@ static enum shoal_status make_buffers(struct worker *w)
 {
     const struct config *c = w->cfg;
     const size_t tokens = (size_t)w->micro * (size_t)c->model.context;
-    const size_t passes = (size_t)((w->windows + w->micro - 1) / w->micro);
+    const int64_t longest = w->evaluation.n > w->judging.n ? w->evaluation.n : w->judging.n;
+    const size_t passes = (size_t)((longest + w->micro - 1) / w->micro);
     const size_t members = (size_t)c->population.experts + 1;
     SHOAL_TRY(mem_alloc(tokens * sizeof *w->tokens, "a batch of tokens", &w->tokens));
     SHOAL_TRY(mem_alloc(tokens * sizeof *w->targets, "a batch of targets", &w->targets));
@@ -77,25 +88,15 @@ static enum shoal_status make_slabs(struct worker *w, struct slabs *s, const cha
 {
     const size_t bytes = (size_t)w->table->n_params * sizeof *s->weights;
     SHOAL_TRY(device_alloc(w->dev, bytes, what, &s->weights));
-    if (!evo_needs_moments(w->cfg)) return SHOAL_OK;
+    if (exchange_slabs(w->cfg) == 1) return SHOAL_OK;
     SHOAL_TRY(device_alloc(w->dev, bytes, what, &s->m));
     return device_alloc(w->dev, bytes, what, &s->v);
 }
 
-static bool attracts(const struct config *c, enum attractor a)
-{
-    const struct evo_rule *rule[] = {&c->evolution.body, &c->evolution.io};
-    for (int g = 0; g < 2; g++)
-        if (evo_rule_active(rule[g]) && rule[g]->attractor == (int)a) return true;
-    return false;
-}
-
 static enum shoal_status make_exchange(struct worker *w)
 {
-    const struct config *c = w->cfg;
-    if (c->evolution.recombine || attracts(c, ATTRACT_MEAN))
-        SHOAL_TRY(make_slabs(w, &w->mean, "the mean of the experts"));
-    if (w->workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST)))
+    if (exchange_keeps_mean(w->cfg)) SHOAL_TRY(make_slabs(w, &w->mean, "the mean of the experts"));
+    if (exchange_keeps_inbox(w->cfg, w->workers))
         SHOAL_TRY(make_slabs(w, &w->inbox, "another worker's expert"));
     return SHOAL_OK;
 }
@@ -116,8 +117,8 @@ static enum shoal_status load_expert(struct worker *w, struct own *own, int numb
     SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
                             &own->expert));
     SHOAL_TRY(run_shard_path(path, c->run.out, number, step));
-    SHOAL_TRY(shard_read(path, own->expert, &own->history, &own->n_history));
-    own->room = own->n_history;
+    SHOAL_TRY(shard_read(path, own->expert, &own->past));
+    own->room = own->past.n_judgings;
     return SHOAL_OK;
 }
 
@@ -135,6 +136,21 @@ static enum shoal_status make_experts(struct worker *w, const struct snapshot_in
     return SHOAL_OK;
 }
 
+/* A figure for people: without it the run goes on all the same. */
+static void measure_peak(struct worker *w, int64_t steps)
+{
+    const struct config *c = w->cfg;
+    const double tokens = (double)steps * w->n_own * c->train.batch * c->model.context;
+    const double run_flops = tokens * gpt_flops_per_token(&w->table->shape);
+    if (peak_measure(w->dev, (enum precision)c->train.precision, run_flops, &w->peak_flops_per_s) ==
+        SHOAL_OK)
+        return;
+    log_warn("the device's peak is unknown, so no utilisation will be shown: %s",
+             shoal_failure_text());
+    shoal_failure_told();
+    w->peak_flops_per_s = NAN;
+}
+
 enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume)
 {
     const struct config *c = w->cfg;
@@ -143,15 +159,16 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     w->workers = comm_workers(w->comm);
     w->first = worker_first_expert(w->number, w->workers, c->population.experts);
     w->n_own = worker_first_expert(w->number + 1, w->workers, c->population.experts) - w->first;
-    w->micro = c->train.micro_batch > 0 ? c->train.micro_batch : c->train.batch;
+    w->micro = worker_setup(c).batch;
     w->began_s = clock_now_s() - (resume ? resume->time_s : 0);
     SHOAL_TRY(config_text(c, &w->config_text));
     SHOAL_TRY(open_data(w));
     SHOAL_TRY(open_device(w));
     SHOAL_TRY(param_table_create(&shape, &w->table));
-    SHOAL_TRY(gpt_create(w->dev, w->table, w->micro, c->model.context,
-                         (enum precision)c->train.precision, true, &w->gpt));
+    SHOAL_TRY(gpt_create(w->dev, w->table, worker_setup(c), &w->gpt));
     SHOAL_TRY(make_buffers(w));
     SHOAL_TRY(make_exchange(w));
-    return make_experts(w, resume);
+    SHOAL_TRY(make_experts(w, resume));
+    measure_peak(w, c->run.steps - (resume ? resume->standing.step : 0));
+    return SHOAL_OK;
 }

@@ -1,7 +1,7 @@
 /* judge.c - how good is every member? Mean loss over one held-out slice, the same for all.
  *
- * The slice is cut into passes of `micro` windows. An expert is judged by its owner alone. The
- * recombinant, which every worker holds, is judged by all of them together, pass p by worker
+ * A slice is cut into passes of `micro` windows. An expert is measured by its owner alone. The
+ * recombinant, which every worker holds, is measured by all of them together, pass p by worker
  * p mod W; losses are added in the order of the passes, so the sum has the same bits for any W. */
 #include <math.h>
 #include <string.h>
@@ -9,54 +9,61 @@
 #include "evo/plan.h"
 #include "worker/worker_impl.h"
 
-static int64_t slice_passes(const struct worker *w)
+static int64_t slice_passes(const struct worker *w, const struct slice *s)
 {
-    return (w->windows + w->micro - 1) / w->micro;
+    return (s->n + w->micro - 1) / w->micro;
 }
 
-/* Load windows of one pass, spread evenly over the held-out text; returns their number. */
-static enum shoal_status load_pass(struct worker *w, int64_t pass, int *count)
+/* Load the windows of one pass; *count: how many. */
+static enum shoal_status load_pass(struct worker *w, const struct slice *s, int64_t pass,
+                                   int *count)
 {
-    const int64_t context = w->cfg->model.context, all = data_windows(w->val);
-    const int64_t begin = pass * w->micro;
-    const int64_t left = w->windows - begin;
+    const int64_t context = w->cfg->model.context, begin = pass * w->micro;
+    const int64_t left = s->n - begin;
     *count = (int)(left < w->micro ? left : w->micro);
     for (int i = 0; i < *count; i++)
-        SHOAL_TRY(data_window(w->val, (begin + i) * all / w->windows, w->tokens + i * context,
+        SHOAL_TRY(data_window(w->val, slice_window(s, begin + i), w->tokens + i * context,
                               w->targets + i * context));
     return SHOAL_OK;
 }
 
 /* Losses of passes first, first + stride, ... of the loaded weights, each times its windows, into
  * pass_losses; the other entries become 0. */
-static enum shoal_status judge_passes(struct worker *w, int first, int stride)
+static enum shoal_status run_passes(struct worker *w, const struct slice *s, int first, int stride)
 {
-    const int64_t passes = slice_passes(w);
+    const int64_t passes = slice_passes(w, s);
     memset(w->pass_losses, 0, (size_t)passes * sizeof *w->pass_losses);
     for (int64_t pass = first; pass < passes; pass += stride) {
         int count = 0;
         double loss = 0;
-        SHOAL_TRY(load_pass(w, pass, &count));
+        SHOAL_TRY(load_pass(w, s, pass, &count));
         SHOAL_TRY(gpt_judge(w->gpt, w->tokens, w->targets, count, &loss));
         w->pass_losses[pass] = loss * count;
     }
     return SHOAL_OK;
 }
 
-static double add_passes(const struct worker *w)
+enum shoal_status worker_measure(struct worker *w, float *weights, const struct slice *slice,
+                                 bool together, double *loss)
 {
+    const int64_t passes = slice_passes(w, slice);
     double sum = 0;
-    for (int64_t pass = 0; pass < slice_passes(w); pass++)
+    SHOAL_TRY(gpt_load(w->gpt, weights));
+    SHOAL_TRY(run_passes(w, slice, together ? w->number : 0, together ? w->workers : 1));
+    if (together) SHOAL_TRY(comm_sum_values(w->comm, w->pass_losses, (int)passes));
+    for (int64_t pass = 0; pass < passes; pass++)
         sum += w->pass_losses[pass];
-    return sum / (double)w->windows;
+    *loss = sum / (double)slice->n;
+    return SHOAL_OK;
 }
 
-static enum shoal_status report_fitness(struct worker *w, int member, int64_t step)
+static enum shoal_status report_fitness(struct worker *w, int member, int64_t step, int64_t skipped)
 {
     const struct report r = {.kind = REPORT_FITNESS,
                              .worker = w->number,
                              .member = member,
                              .step = step,
+                             .count = {skipped},
                              .value = {w->fitness[member]}};
     return comm_report(w->comm, &r, sizeof r);
 }
@@ -64,13 +71,11 @@ static enum shoal_status report_fitness(struct worker *w, int member, int64_t st
 static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t step)
 {
     struct expert *e = own->expert;
-    SHOAL_TRY(gpt_load(w->gpt, e->weights));
-    SHOAL_TRY(judge_passes(w, 0, 1));
-    e->fitness = add_passes(w);
+    SHOAL_TRY(worker_measure(w, e->weights, &w->judging, false, &e->fitness));
     w->fitness[e->number] = e->fitness;
     SHOAL_TRY(evo_note_own_best(e));
     SHOAL_TRY(worker_note_history(w, own, step));
-    return report_fitness(w, e->number, step);
+    return report_fitness(w, e->number, step, own->past.outlier.skipped);
 }
 
 /* The mean of the live experts, judged by all workers together; NAN when none is alive. */
@@ -82,12 +87,9 @@ static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
     if (plan_live(w->fitness, experts, live) > 0) {
         SHOAL_TRY(worker_mean(w, live, 0, w->table->n_params, false));
         w->mean_fresh = true;
-        SHOAL_TRY(gpt_load(w->gpt, w->mean.weights));
-        SHOAL_TRY(judge_passes(w, w->number, w->workers));
-        SHOAL_TRY(comm_sum_values(w->comm, w->pass_losses, (int)slice_passes(w)));
-        w->fitness[experts] = add_passes(w);
+        SHOAL_TRY(worker_measure(w, w->mean.weights, &w->judging, true, &w->fitness[experts]));
     }
-    return w->number == 0 ? report_fitness(w, experts, step) : SHOAL_OK;
+    return w->number == 0 ? report_fitness(w, experts, step, 0) : SHOAL_OK;
 }
 
 enum shoal_status worker_judge(struct worker *w, int64_t step)

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/machine.h"
 #include "base/memory.h"
 #include "worker/worker_impl.h"
 
@@ -12,16 +13,17 @@ enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t
                                     .train_loss =
                                         own->losses ? own->loss_sum / (double)own->losses : NAN,
                                     .time_s = clock_now_s() - w->began_s};
-    if (own->n_history == own->room) {
+    struct shard_past *past = &own->past;
+    if (past->n_judgings == own->room) {
         struct history_row *more = NULL;
         const int64_t room = own->room * 2 + 16;
         SHOAL_TRY(mem_alloc((size_t)room * sizeof *more, "an expert's history", &more));
-        if (own->n_history) memcpy(more, own->history, (size_t)own->n_history * sizeof *more);
-        mem_free(own->history);
-        own->history = more;
+        if (past->n_judgings) memcpy(more, past->judgings, (size_t)past->n_judgings * sizeof *more);
+        mem_free(past->judgings);
+        past->judgings = more;
         own->room = room;
     }
-    own->history[own->n_history++] = row;
+    past->judgings[past->n_judgings++] = row;
     own->loss_sum = 0;
     own->losses = 0;
     return SHOAL_OK;
@@ -69,12 +71,12 @@ static enum shoal_status write_shard(struct worker *w, const struct own *own, in
     char path[SHOAL_MAX_PATH];
     int64_t bytes = 0;
     SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, step));
-    SHOAL_TRY(shard_write(path, &info, own->expert, own->history, own->n_history, &bytes));
+    SHOAL_TRY(shard_write(path, &info, own->expert, &own->past, &bytes));
     const struct report r = {.kind = REPORT_WROTE,
                              .worker = w->number,
                              .member = own->expert->number,
                              .step = step,
-                             .count = {bytes},
+                             .count = {bytes, process_peak_bytes()},
                              .value = {clock_now_s() - start_s}};
     return comm_report(w->comm, &r, sizeof r);
 }

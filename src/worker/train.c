@@ -15,9 +15,10 @@ static enum shoal_status take_batch(struct worker *w, struct expert *e)
 }
 
 /* One optimiser step: gradients summed over micro-batches, then AdamW. *loss: nats per token. */
-static enum shoal_status learn(struct worker *w, struct expert *e, double *loss,
+static enum shoal_status learn(struct worker *w, struct own *own, double *loss,
                                struct optim_result *result)
 {
+    struct expert *e = own->expert;
     const int passes = w->cfg->train.batch / w->micro;
     double sum = 0;
     for (int i = 0; i < passes; i++) {
@@ -27,7 +28,7 @@ static enum shoal_status learn(struct worker *w, struct expert *e, double *loss,
         sum += part;
     }
     *loss = sum / passes;
-    return optim_step(w->cfg, e, w->gpt, result);
+    return optim_step(w->cfg, e, w->gpt, *loss, &own->past.outlier, result);
 }
 
 static enum shoal_status report_step(struct worker *w, const struct expert *e, int64_t step,
@@ -38,7 +39,7 @@ static enum shoal_status report_step(struct worker *w, const struct expert *e, i
                              .worker = w->number,
                              .member = e->number,
                              .step = step,
-                             .count = {e->tokens},
+                             .count = {e->tokens, result->skip},
                              .value = {loss, result->lr, result->grad_norm, tokens_per_s}};
     return comm_report(w->comm, &r, sizeof r);
 }
@@ -67,11 +68,11 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
     for (int64_t step = from + 1; step <= to; step++) {
         double loss = 0;
         struct optim_result result;
-        SHOAL_TRY(learn(w, e, &loss, &result));
+        SHOAL_TRY(learn(w, own, &loss, &result));
         own->loss_sum += loss;
         own->losses++;
         own->last_loss = loss;
-        if (step % w->cfg->run.log == 0)
+        if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
             SHOAL_TRY(report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }
     return SHOAL_OK;

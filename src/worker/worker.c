@@ -1,6 +1,7 @@
 /* worker.c - a worker's life: obey an order, train, exchange, judge, report; until told to stop. */
 #include "base/memory.h"
 #include "evo/operators.h"
+#include "model/flops.h"
 #include "worker/worker_impl.h"
 
 int worker_first_expert(int worker, int workers, int experts)
@@ -14,6 +15,16 @@ int worker_of_expert(int expert, int workers, int experts)
     while (worker_first_expert(worker + 1, workers, experts) <= expert)
         worker++;
     return worker;
+}
+
+struct gpt_setup worker_setup(const struct config *cfg)
+{
+    return (struct gpt_setup){.batch = cfg->train.micro_batch > 0 ? cfg->train.micro_batch
+                                                                  : cfg->train.batch,
+                              .context = cfg->model.context,
+                              .precision = (enum precision)cfg->train.precision,
+                              .learns = true,
+                              .recompute = (enum recompute)cfg->train.recompute};
 }
 
 bool worker_evolves(const struct config *cfg)
@@ -52,7 +63,7 @@ void worker_destroy(struct worker **worker)
     if (!w) return;
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].history);
+        mem_free(w->own[i].past.judgings);
     }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
@@ -88,12 +99,22 @@ static enum shoal_status advance(struct worker *w, const struct order *order)
     return SHOAL_OK;
 }
 
+static enum shoal_status report_device(struct worker *w)
+{
+    const struct report r = {.kind = REPORT_DEVICE,
+                             .worker = w->number,
+                             .value = {w->peak_flops_per_s, gpt_flops_per_token(&w->table->shape)}};
+    return comm_report(w->comm, &r, sizeof r);
+}
+
 enum shoal_status worker_run(struct worker *w)
 {
+    SHOAL_TRY(report_device(w));
     for (;;) {
         struct order order;
         SHOAL_TRY(comm_obey(w->comm, &order, sizeof order));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
+        if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return SHOAL_OK;

@@ -2,6 +2,7 @@
 #pragma once
 #include "comm/comm.h"
 #include "config/config.h"
+#include "model/gpt.h"
 #include "snapshot/index.h"
 
 struct worker;
@@ -17,3 +18,5 @@ enum shoal_status worker_run(struct worker *w);
 int worker_first_expert(int worker, int workers, int experts);
 /* The worker that owns an expert. */
 int worker_of_expert(int expert, int workers, int experts);
+/* What a worker's model is made for; its batch is a micro-batch. */
+struct gpt_setup worker_setup(const struct config *cfg);

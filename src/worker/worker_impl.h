@@ -7,14 +7,15 @@
 #include "model/expert.h"
 #include "model/gpt.h"
 #include "snapshot/shard.h"
+#include "worker/slice.h"
 #include "worker/worker.h"
 
 /* An expert this worker owns, and what it remembers about it. */
 struct own {
     struct expert *expert;
-    struct history_row *history; /* one row per judging; mem_alloc'ed */
-    int64_t n_history, room;     /* rows used, rows allocated */
-    double loss_sum;             /* training losses since the last judging */
+    struct shard_past past; /* its judgings are owned */
+    int64_t room;           /* rows allocated for them */
+    double loss_sum;        /* training losses since the last judging */
     int64_t losses;
     double last_loss; /* of the last training step */
 };
@@ -43,8 +44,10 @@ struct worker {
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
     const float **parts;       /* n_own: the live experts' slabs that go into a sum */
     double *fitness;           /* K + 1 members, at the last judging */
-    int64_t windows;           /* of the held-out slice */
-    double *pass_losses;       /* one per pass over the slice */
+    struct slice judging;      /* of the held-out text */
+    struct slice evaluation;   /* n 0: there is none */
+    double *pass_losses;       /* one per pass over the longer slice */
+    double peak_flops_per_s;   /* of the device; NAN: unknown */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 
@@ -53,8 +56,16 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
 
 /* Train every own expert from step `from` to step `to`, one after the other. Not collective. */
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to);
+/* *loss: mean nats per token of some weights over a slice of the held-out text; the bits depend on
+ * nothing else. together: all workers hold these weights and share the work (collective over them);
+ * else this worker does it alone. */
+enum shoal_status worker_measure(struct worker *w, float *weights, const struct slice *slice,
+                                 bool together, double *loss);
 /* Judge every member at `step`, report, remember. Collective over the workers. */
 enum shoal_status worker_judge(struct worker *w, int64_t step);
+/* Evaluate member order->best as judged at order->step, and report. Collective over the workers
+ * when it is the recombinant; otherwise its owner works and the others do nothing. */
+enum shoal_status worker_eval(struct worker *w, const struct order *order);
 /* Exchange and evolve at `step`. `judged`: live and best are of this very step. Collective over the
  * workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,

@@ -70,6 +70,22 @@ static void test_strings(void **state)
     }
 }
 
+static void print_zeros(FILE *to, const void *bytes)
+{
+    struct json j;
+    json_begin(&j);
+    json_text(&j, "k", bytes, 4);
+    assert_int_equal(json_end(&j, to), SHOAL_OK);
+}
+
+static void test_zeros(void **state)
+{
+    (void)state;
+    char *text = printed(print_zeros, "\0a\xC3\0");
+    assert_string_equal(text, "{\"k\":\"\\u0000a\xEF\xBF\xBD\\u0000\"}\n");
+    free(text);
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -87,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_zeros),
         cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

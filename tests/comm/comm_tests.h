@@ -25,6 +25,7 @@ void test_sum_is_ordered(void **state);
 void test_sum_with_empty_workers(void **state);
 void test_sum_values_keep_what_is_not_finite(void **state);
 void test_bytes_are_counted(void **state);
+void test_traffic_is_foretold(void **state);
 
 void test_reports_and_orders(void **state);
 void test_report_may_be_reused(void **state);

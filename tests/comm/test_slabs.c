@@ -141,3 +141,29 @@ void test_bytes_are_counted(void **state)
     assert_int_equal(comm_bytes_sent(c) - before, expected);
     mem_free(slab);
 }
+
+/* What all workers together have sent so far. */
+static double sent_by_all(struct comm *c)
+{
+    double sent = (double)comm_bytes_sent(c);
+    assert_int_equal(comm_sum_values(c, &sent, 1), SHOAL_OK);
+    return sent;
+}
+
+void test_traffic_is_foretold(void **state)
+{
+    struct comm *c = job(state);
+    if (!comm_is_worker(c)) return;
+    enum { N = 100003, PARTS = 5 };
+    const int workers = comm_workers(c);
+    float *slab = new_slab(N);
+    double before = sent_by_all(c);
+    assert_int_equal(comm_broadcast(c, slab, N, workers - 1), SHOAL_OK);
+    assert_true(sent_by_all(c) - before == comm_broadcast_traffic(workers, N));
+    before = sent_by_all(c);
+    sum(c, PARTS, evenly, N);
+    const double off = (sent_by_all(c) - before) - comm_sum_traffic(workers, PARTS, N);
+    assert_true(fabs(off) <=
+                4.0 * PARTS * workers); /* a stripe is rounded by one element at most */
+    mem_free(slab);
+}

@@ -29,7 +29,20 @@ static void test_refused_combinations(void **state)
         {"model: {layers: 12}\npopulation:\n  layers_per_expert: 4\n",
          "x.yaml:3: model.layers 12 is not population.layers_per_expert 4 times "
          "population.experts 4 (= 16)"},
+        {"model:\n  kv_heads: 2\n", "x.yaml:2: model.kv_heads 2: in model.arch gpt2 every head has "
+                                    "its own keys"},
+        {"model:\n  arch: gpt2\n  tied: false\n",
+         "x.yaml:3: model.tied false: in model.arch gpt2 the head is the token embedding"},
+        {"model: {arch: llama, kv_heads: 3}\n",
+         "model.kv_heads 3 must divide model.heads 4; use 2"},
+        {"model: {arch: llama, kv_heads: 8}\n",
+         "model.kv_heads 8 must divide model.heads 4; use 4"},
+        {"model:\n  arch: llama\n  width: 60\n",
+         "x.yaml:3: model.width 60 with 4 heads makes heads of 15 numbers; rotary positions turn "
+         "pairs, so it must be even: use width 64"},
         {"model: {vocab: 128}\n", "model.vocab 128 is too small for data.tokenizer bytes"},
+        {"data: {tokenizer: gpt2}\n",
+         "model.vocab 256 is too small for data.tokenizer gpt2: set model.vocab to 50257"},
         {"train:\n  micro_batch: 5\n", "x.yaml:2: train.micro_batch 5 must divide train.batch 16; "
                                        "use 4"},
         {"train:\n  micro_batch: 32\n", "train.micro_batch 32 must divide train.batch 16; use 16"},
@@ -37,6 +50,18 @@ static void test_refused_combinations(void **state)
                                       "evolution.every 30; use 120"},
         {"snapshot:\n  every: 150\n", "x.yaml:2: snapshot.every 150 must be a multiple of "
                                       "evolution.judge 100; use 200, or 0"},
+        {"eval:\n  every: 250\n", "x.yaml:2: eval.every 250 must be a multiple of "
+                                  "evolution.judge 100; use 300, or 0 for none"},
+        {"eval: {every: 50}\n", "eval.every 50 must be a multiple of evolution.judge 100; use 100"},
+        {"train:\n  skip: -1\n", "x.yaml:2: train.skip must be a number from 0"},
+        {"train:\n  skip_window: 1\n",
+         "x.yaml:2: train.skip_window must be a whole number from 2 to "
+         "1024"},
+        {"train: {skip_window: 1025}\n", "train.skip_window must be"},
+        {"train: {wsd_decay: 1.5}\n", "train.wsd_decay must be a number from 0 to 1"},
+        {"train: {wsd_decay: nan}\n", "train.wsd_decay must be"},
+        {"eval: {windows: -3}\n", "eval.windows must be a whole number from 0"},
+        {"eval: {window: 3}\n", "eval.windows"},
         {"run:\n  name: a/b\n", "x.yaml:2: run.name 'a/b' must be made of letters"},
         {"run:\n  name: ''\n", "run.name ''"},
     };
@@ -55,9 +80,21 @@ static void test_allowed_combinations(void **state)
         "population: {layers_per_expert: 3}\n",
         "model: {layers: 12}\npopulation: {layers_per_expert: 3}\n",
         "snapshot: {every: 0}\n",
+        "eval: {every: 200, windows: 5}\n",
+        "evolution: {judge: 20}\neval: {every: 20}\n",
+        "train: {skip: 6, skip_window: 1024}\n",
+        "train: {wsd_decay: 1}\n",
         "train: {micro_batch: 16}\n",
         "model: {vocab: 100}\ndata: {tokenizer: none}\n",
+        "model: {vocab: 50257}\ndata: {tokenizer: gpt2, vocab: some/where}\n",
+        "model: {vocab: 257}\ndata: {tokenizer: gpt2}\n",
         "population: {experts: 1}\n",
+        "model: {kv_heads: 4, tied: true, ffn: 100}\n",
+        "model: {width: 60}\n",
+        "model: {arch: llama}\n",
+        "model: {arch: llama, kv_heads: 1, tied: true, ffn: 7, rope_theta: 5e5}\n",
+        "model: {preset: gpt2, arch: llama}\n",
+        "train: {recompute: block}\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct config c;
@@ -139,6 +176,38 @@ static void test_shape(void **state)
     assert_int_equal(s.vocab_pad, 256);
 }
 
+/* What the configuration leaves open is as the architecture has it. */
+static void test_shape_defaults(void **state)
+{
+    (void)state;
+    struct config c = runnable();
+    struct gpt_shape s = config_shape(&c);
+    assert_int_equal(s.arch, ARCH_GPT2);
+    assert_int_equal(s.kv_heads, 4);
+    assert_int_equal(s.ffn, 512);
+    assert_true(s.tied);
+    c.model.arch = ARCH_LLAMA;
+    s = config_shape(&c);
+    assert_int_equal(s.arch, ARCH_LLAMA);
+    assert_int_equal(s.kv_heads, 4);
+    assert_int_equal(s.ffn, 384); /* 8/3 * 128 = 341.3, rounded up to a multiple of 64 */
+    assert_false(s.tied);
+    assert_true(s.rope_theta == 10000.0f);
+    c.model.width = 192;
+    assert_int_equal(config_shape(&c).ffn, 512); /* 8/3 * 192, a multiple already */
+    c.model.width = 65536;
+    assert_int_equal(config_shape(&c).ffn, 174784); /* 174762.7 */
+    c.model.kv_heads = 2;
+    c.model.ffn = 100;
+    c.model.tied = TIED_TRUE;
+    c.model.rope_theta = 5e5;
+    s = config_shape(&c);
+    assert_int_equal(s.kv_heads, 2);
+    assert_int_equal(s.ffn, 100);
+    assert_true(s.tied);
+    assert_true(s.rope_theta == 500000.0f);
+}
+
 /* Every configuration that comes with the program can be run as it is. */
 static void test_configs_folder(void **state)
 {
@@ -195,6 +264,13 @@ static void test_resume(void **state)
     now.run.minutes = 2;
     now.run.log = 3;
     strcpy(now.run.out, "elsewhere");
+    strcpy(now.data.vocab, "moved");
+    now.train.wsd_decay = 0.5;
+    now.train.skip = 6;
+    now.train.skip_window = 64;
+    now.train.recompute = RECOMPUTE_BLOCK;
+    now.eval.every = 300;
+    now.eval.windows = 7;
     now.snapshot.every = 200;
     now.snapshot.keep = 9;
     strcpy(now.device, "cpu");
@@ -224,10 +300,14 @@ static void test_digest(void **state)
     const struct config a = runnable();
     struct config b = a;
     strcpy(b.run.out, "elsewhere");
+    strcpy(b.data.vocab, "moved");
     b.run.log = 7;
     b.threads = 3;
     assert_true(digest(&a) == digest(&b));
     b.train.lr = nextafter(b.train.lr, 1);
+    assert_true(digest(&a) != digest(&b));
+    b = a;
+    b.eval.every += 100; /* an evaluation may need all workers */
     assert_true(digest(&a) != digest(&b));
     b = a;
     b.run.steps++;
@@ -245,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_validate),
         cmocka_unit_test(test_validate_checks_ranges),
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_shape_defaults),
         cmocka_unit_test(test_configs_folder),
         cmocka_unit_test(test_paper_sizes),
         cmocka_unit_test(test_resume),

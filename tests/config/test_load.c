@@ -110,7 +110,10 @@ static const char *const refused_yaml[][2] = {
     {"evolution: {body: {inertia: 0.99999999999}}\n", "from 0 to below 1"},
     {"train: {precision: fp8}\n", "train.precision must be one of f32, bf16, found 'fp8'"},
     {"model: {preset: gpt5}\n", "model.preset must be empty or one of gpt2, gpt2-medium"},
-    {"model: {arch: llama}\n", "model.arch must be gpt2, found 'llama'"},
+    {"model: {arch: bert}\n", "model.arch must be one of gpt2, llama, found 'bert'"},
+    {"model: {tied: maybe}\n", "model.tied must be one of auto, true, false, found 'maybe'"},
+    {"train: {recompute: all}\n", "train.recompute must be one of none, mlp, block, found 'all'"},
+    {"model: {rope_theta: 0}\n", "model.rope_theta must be a number from 1"},
     {"evolution: {preset: best}\n", "x.yaml:1: evolution.preset must be one of shoal, none"},
     {"evolution: {body: {crossover_by: expert}}\n",
      "must be one of tensor, row, element, found 'expert'"},
@@ -197,6 +200,32 @@ static void test_model_presets(void **state)
         assert_int_equal(c.model.heads, cases[i].heads);
         assert_int_equal(c.model.context, 1024);
         assert_int_equal(c.model.vocab, 50257);
+        assert_int_equal(c.model.arch, ARCH_GPT2);
+    }
+}
+
+static void test_llama_presets(void **state)
+{
+    (void)state;
+    const struct {
+        const char *set;
+        int layers, width, heads, kv_heads, ffn, vocab, tied;
+    } cases[] = {{"model.preset=smollm-135m", 30, 576, 9, 3, 1536, 49152, TIED_TRUE},
+                 {"model.preset=tinyllama", 22, 2048, 32, 4, 5632, 32000, TIED_FALSE}};
+    for (int i = 0; i < 2; i++) {
+        const char *const set[] = {cases[i].set, "population.experts=1"};
+        struct config c;
+        assert_int_equal(config_load(&c, NULL, set, 2), SHOAL_OK);
+        assert_int_equal(c.model.arch, ARCH_LLAMA);
+        assert_int_equal(c.model.layers, cases[i].layers);
+        assert_int_equal(c.model.width, cases[i].width);
+        assert_int_equal(c.model.heads, cases[i].heads);
+        assert_int_equal(c.model.kv_heads, cases[i].kv_heads);
+        assert_int_equal(c.model.ffn, cases[i].ffn);
+        assert_int_equal(c.model.vocab, cases[i].vocab);
+        assert_int_equal(c.model.tied, cases[i].tied);
+        assert_int_equal(c.model.context, 2048);
+        assert_true(c.model.rope_theta == 10000);
     }
 }
 
@@ -264,15 +293,11 @@ static void test_evolution_presets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_file_and_overrides),
-        cmocka_unit_test(test_missing_file),
-        cmocka_unit_test(test_nothing_is_all_defaults),
-        cmocka_unit_test(test_refused_yaml),
-        cmocka_unit_test(test_deep_nesting_ends),
-        cmocka_unit_test(test_refused_overrides),
-        cmocka_unit_test(test_model_presets),
-        cmocka_unit_test(test_explicit_keys_beat_presets),
+        cmocka_unit_test(test_defaults),          cmocka_unit_test(test_file_and_overrides),
+        cmocka_unit_test(test_missing_file),      cmocka_unit_test(test_nothing_is_all_defaults),
+        cmocka_unit_test(test_refused_yaml),      cmocka_unit_test(test_deep_nesting_ends),
+        cmocka_unit_test(test_refused_overrides), cmocka_unit_test(test_model_presets),
+        cmocka_unit_test(test_llama_presets),     cmocka_unit_test(test_explicit_keys_beat_presets),
         cmocka_unit_test(test_evolution_presets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

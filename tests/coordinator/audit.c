@@ -80,6 +80,8 @@ static void check_decision(struct audit *a, const struct event *event, const str
     assert_int_equal(o->best, audit_best(a->seed, a->members, shape->experts, step));
     assert_int_equal(o->save_best, audit_champion(a, step));
     assert_int_equal(o->stop, stop);
+    assert_int_equal(o->eval, shape->eval_every > 0 &&
+                                  (stop || (step > 0 && step % shape->eval_every == 0)));
     assert_int_equal(o->round, !stop);
     assert_int_equal(o->snapshot, stop || (shape->snapshot_every > 0 && step > 0 &&
                                            step % shape->snapshot_every == 0));
@@ -97,6 +99,7 @@ static void take_order(struct audit *a, const struct event *event, const struct 
         a->n_judgings++;
     } else {
         assert_false(a->any_order);
+        assert_int_equal(o->eval, 0);
     }
     a->any_order = true;
     a->last = *o;
@@ -104,6 +107,8 @@ static void take_order(struct audit *a, const struct event *event, const struct 
     a->n_heard = 0;
     a->stopped = o->stop != 0;
     a->n_stops += a->stopped;
+    a->evaluating = o->eval != 0;
+    a->n_evals_ordered += a->evaluating;
     if (!o->snapshot) return;
     a->snapshot_step = o->step;
     memset(a->wrote, 0, sizeof a->wrote);
@@ -121,6 +126,12 @@ static bool take_report(struct audit *a, const struct report *r)
         a->n_heard++;
         return true;
     }
+    if (r->kind == REPORT_EVAL) {
+        if (!a->evaluating || r->step != a->last.step || r->member != a->last.best) return false;
+        a->evaluating = false;
+        a->n_evals++;
+        return true;
+    }
     if (r->step != a->snapshot_step || r->member < 0 || r->member >= a->shape.experts ||
         a->wrote[r->member])
         return false;
@@ -134,7 +145,8 @@ void audit_event(struct audit *a, const struct event *event, enum shoal_status s
 {
     const struct report *r = &event->report;
     assert_false(a->finished && (actions->send || actions->commit || actions->finished));
-    if (event->kind == EVENT_REPORT && (r->kind == REPORT_FITNESS || r->kind == REPORT_WROTE))
+    if (event->kind == EVENT_REPORT &&
+        (r->kind == REPORT_FITNESS || r->kind == REPORT_WROTE || r->kind == REPORT_EVAL))
         assert_int_equal(actions->late, !take_report(a, r));
     const bool judged = a->n_heard == a->members;
     if (status != SHOAL_OK) {

@@ -17,7 +17,8 @@ struct audit {
     bool wrote[SHOAL_MAX_EXPERTS];
     int n_wrote;
     int64_t committed; /* newest step; -1: none */
-    int64_t n_judgings, n_commits, n_stops;
+    bool evaluating;   /* the last order asks for it, and it is not in */
+    int64_t n_judgings, n_commits, n_stops, n_evals_ordered, n_evals;
 };
 
 /* The fitness of a member at a step: a pure function, coarse so that there are ties, and sometimes

@@ -15,6 +15,7 @@ void machine_config(struct config *c, const struct machine_shape *shape)
     c->run.steps = shape->steps;
     c->run.minutes = shape->minutes;
     c->snapshot.every = shape->snapshot_every;
+    c->eval.every = shape->eval_every;
     c->train.batch = 4;
     c->model.context = 16;
     c->run.log = 1;

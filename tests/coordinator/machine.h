@@ -6,7 +6,7 @@
 struct machine_shape {
     int experts;
     bool recombine;
-    int64_t steps, every, judge, snapshot_every;
+    int64_t steps, every, judge, snapshot_every, eval_every;
     double minutes;
 };
 

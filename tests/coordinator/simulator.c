@@ -107,6 +107,9 @@ static void carry_out(struct world *w, int number)
     v->n_said -= v->n_delivered;
     memmove(v->said, v->said + v->n_delivered, (size_t)v->n_said * sizeof *v->said);
     v->n_delivered = 0;
+    const int evaluator = o->best == w->sim->shape.experts ? 0 : -1;
+    if (o->eval && (number == evaluator || (o->best >= v->first && o->best < v->end)))
+        say(v, number, REPORT_EVAL, o->best, o->step, 0.0);
     if (o->round && number == 0) say(v, number, REPORT_ROUND, o->best, o->step, 0.0);
     for (int k = v->first; o->snapshot && k < v->end; k++)
         say(v, number, REPORT_WROTE, k, o->step, 0.0);
@@ -182,7 +185,7 @@ static void world_make(struct world *w, const struct simulation *sim, struct out
         v->first = i * experts / sim->workers;
         v->end = (i + 1) * experts / sim->workers;
         /* Without FIFO what was said may pile up, at most over the whole run. */
-        v->capacity = (3 * (v->end - v->first) + 2) * (sim->fifo ? 2 : w->max_orders);
+        v->capacity = (3 * (v->end - v->first) + 3) * (sim->fifo ? 2 : w->max_orders);
         v->said = allocate((size_t)v->capacity * sizeof *v->said);
     }
 }
@@ -206,6 +209,7 @@ void simulate(const struct simulation *sim, struct outcome *out)
         turn(&w);
     if (!out->diverged) {
         assert_int_equal(w.audit.n_stops, 1);
+        if (sim->fifo) assert_int_equal(w.audit.n_evals, w.audit.n_evals_ordered);
         assert_int_equal(w.audit.committed, w.audit.last.step);
         coordinator_standing(w.machine, &out->standing);
         assert_int_equal(out->standing.champion, w.audit.champion);

@@ -104,6 +104,7 @@ static void alone_it_hears_through_the_handler(void **state)
     assert_non_null(f->comm.hear);
     assert_int_equal(coordinator_start(f->c), SHOAL_OK);
     assert_int_equal(f->comm.n_orders, 1);
+    assert_int_equal(say(f, report(REPORT_DEVICE, 0, 0, 1e9, 0)), SHOAL_OK);
     judge(f, 0, 5.0, 4.0, 6.0);
     assert_int_equal(f->comm.n_orders, 2);
     assert_true(f->comm.orders[1].round && f->comm.orders[1].until == 20);
@@ -122,11 +123,43 @@ static void alone_it_hears_through_the_handler(void **state)
     assert_int_equal(count_lines(f, "\"event\":\"step\""), 1);
     assert_int_equal(count_lines(f, "\"stall_s\":1,\"bytes\":1300}"), 1);
     judge(f, 40, 2.0, 2.0, 2.0);
+    struct report last = report(REPORT_WROTE, 1, 40, 0.25, 50);
+    last.count[1] = 123456;
     assert_int_equal(say(f, report(REPORT_WROTE, 0, 40, 0.5, 50)), SHOAL_OK);
-    assert_int_equal(say(f, report(REPORT_WROTE, 1, 40, 0.25, 50)), SHOAL_OK);
+    assert_int_equal(say(f, last), SHOAL_OK);
     assert_int_equal(count_lines(f, "\"stall_s\":0.75,\"bytes\":1100}"), 1);
+    assert_int_equal(count_lines(f, "\"peak_bytes\":[123456]}"), 1);
     coordinator_destroy(&f->c);
     assert_null(f->comm.hear);
+}
+
+/* Evaluations and skipped steps are written down, and counted in the end. */
+static void what_is_reported_is_written_down(void **state)
+{
+    struct fixture *f = *state;
+    f->config.eval.every = 20;
+    f->config.run.steps = 20;
+    create(f, 1, NULL);
+    assert_int_equal(coordinator_start(f->c), SHOAL_OK);
+    struct report device = report(REPORT_DEVICE, 0, 0, 1e6, 0);
+    device.value[1] = 500.0;
+    assert_int_equal(say(f, device), SHOAL_OK);
+    judge(f, 0, 5.0, 4.0, 6.0);
+    struct report step = report(REPORT_STEP, 1, 3, 9.0, 48);
+    step.count[1] = 2; /* SKIP_LOSS */
+    step.value[3] = 400.0;
+    assert_int_equal(say(f, step), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_FITNESS, 0, 20, 3.0, 4)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_FITNESS, 1, 20, 2.0, 5)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_FITNESS, 2, 20, 2.5, 0)), SHOAL_OK);
+    assert_true(f->comm.orders[2].eval && f->comm.orders[2].best == 1);
+    assert_int_equal(say(f, report(REPORT_EVAL, 1, 20, 0.0, 64)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_WROTE, 0, 20, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_WROTE, 1, 20, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(count_lines(f, "\"worker\":0,\"peak_flops_per_s\":1000000}"), 1);
+    assert_int_equal(count_lines(f, "\"mfu\":0.2,\"skipped\":true,\"reason\":\"loss\"}"), 1);
+    assert_int_equal(count_lines(f, "\"member\":1,\"loss\":0,\"perplexity\":1,\"tokens\":64"), 1);
+    assert_int_equal(count_lines(f, "\"skipped\":9,\"late\":0,\"peak_bytes\":["), 1);
 }
 
 static void an_index_holds_what_a_restart_needs(void **state)
@@ -211,7 +244,7 @@ static void among_others_it_listens_until_the_end(void **state)
     assert_true(f->comm.orders[1].stop && f->comm.orders[1].best == 0);
     assert_int_equal(fake_index()->index.workers, 2);
     assert_int_equal(count_lines(f, "\"stall_s\":0.5,\"bytes\":1020}"), 1);
-    assert_int_equal(count_lines(f, "\"late\":1}"), 1);
+    assert_int_equal(count_lines(f, "\"late\":1,\"peak_bytes\":["), 1);
 }
 
 static void a_lost_peer_ends_the_loop(void **state)
@@ -249,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOOP_TEST(alone_it_hears_through_the_handler),
+        LOOP_TEST(what_is_reported_is_written_down),
         LOOP_TEST(an_index_holds_what_a_restart_needs),
         LOOP_TEST(resumed_it_goes_on_from_the_index),
         LOOP_TEST(among_others_it_listens_until_the_end),

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "coordinator/metrics.h"
+#include "optim/outlier.h"
 
 static int make_folder(void **state)
 {
@@ -42,6 +43,31 @@ static char *contents(const char *folder)
     return text;
 }
 
+/* One line for each kind of report that has one, and one for a step that was skipped. */
+static void write_reports(struct metrics *m)
+{
+    const struct report step = {.kind = REPORT_STEP,
+                                .member = 1,
+                                .step = 50,
+                                .count = {3200},
+                                .value = {2.5, 0.001, NAN, 640.5}};
+    const struct report spike = {.kind = REPORT_STEP,
+                                 .member = 0,
+                                 .step = 51,
+                                 .count = {3264, SKIP_LOSS},
+                                 .value = {9.5, 0.001, 2.0, 640.5}};
+    const struct report device = {.kind = REPORT_DEVICE, .worker = 3, .value = {NAN, 1000.0}};
+    const struct report eval = {
+        .kind = REPORT_EVAL, .member = 2, .step = 80, .count = {640}, .value = {0.0, 0.125}};
+    const struct report round = {
+        .kind = REPORT_ROUND, .member = 2, .step = 60, .count = {4000}, .value = {0.25}};
+    assert_int_equal(metrics_write_device(m, 0.75, 40, &device), SHOAL_OK);
+    assert_int_equal(metrics_write_step(m, 1.0, &step, 0.25), SHOAL_OK);
+    assert_int_equal(metrics_write_step(m, 1.5, &spike, NAN), SHOAL_OK);
+    assert_int_equal(metrics_write_round(m, 2.0, &round), SHOAL_OK);
+    assert_int_equal(metrics_write_eval(m, 2.5, &eval), SHOAL_OK);
+}
+
 static void lines_hold_what_is_promised(void **state)
 {
     struct metrics *m;
@@ -55,40 +81,44 @@ static void lines_hold_what_is_promised(void **state)
                                         .step = 40,
                                         .steps = 100,
                                         .tokens_per_step = 64};
-    const struct report step = {.kind = REPORT_STEP,
-                                .member = 1,
-                                .step = 50,
-                                .count = {3200},
-                                .value = {2.5, 0.001, NAN, 640.5}};
-    const struct report round = {
-        .kind = REPORT_ROUND, .member = 2, .step = 60, .count = {4000}, .value = {0.25}};
+    const struct metrics_end end = {.tokens = 12800,
+                                    .skipped = 7,
+                                    .late = 1,
+                                    .peak_bytes = (double[]){2.5e9, 0.0},
+                                    .workers = 2};
     const struct judging judged = {
         .step = 80, .time_s = 3.0, .best = 2, .fitness = (double[]){2.0, NAN, 1.5}};
     const struct standing standing = {
         .step = 80, .champion = 0, .champion_step = 40, .champion_fitness = 1.25};
     assert_int_equal(metrics_write_start(m, 0.5, &start), SHOAL_OK);
-    assert_int_equal(metrics_write_step(m, 1.0, &step), SHOAL_OK);
-    assert_int_equal(metrics_write_round(m, 2.0, &round), SHOAL_OK);
+    write_reports(m);
     assert_int_equal(metrics_write_judging(m, 3.0, &judged, 2, 3, &standing), SHOAL_OK);
     assert_int_equal(metrics_write_snapshot(m, 4.0, 80, 0.75, 0.5, 9000), SHOAL_OK);
-    assert_int_equal(metrics_write_end(m, 5.0, &standing, 12800, 1), SHOAL_OK);
+    assert_int_equal(metrics_write_end(m, 5.0, &standing, &end), SHOAL_OK);
     char *text = contents(*state); /* before closing: every line is flushed */
     assert_string_equal(
         text,
         "{\"event\":\"start\",\"time\":0.5,\"step\":40,\"run_id\":\"abc\","
         "\"shoal_version\":\"" SHOAL_VERSION "\",\"resumed\":true,\"experts\":2,\"members\":3,"
         "\"workers\":1,\"params\":1000,\"steps\":100,\"tokens_per_step\":64}\n"
+        "{\"event\":\"worker\",\"time\":0.75,\"step\":40,\"worker\":3,\"peak_flops_per_s\":null}\n"
         "{\"event\":\"step\",\"time\":1,\"step\":50,\"expert\":1,\"loss\":2.5,\"lr\":0.001,"
-        "\"grad_norm\":null,\"tokens\":3200,\"tokens_per_s\":640.5}\n"
+        "\"grad_norm\":null,\"tokens\":3200,\"tokens_per_s\":640.5,\"mfu\":0.25}\n"
+        "{\"event\":\"step\",\"time\":1.5,\"step\":51,\"expert\":0,\"loss\":9.5,\"lr\":0.001,"
+        "\"grad_norm\":2,\"tokens\":3264,\"tokens_per_s\":640.5,\"skipped\":true,"
+        "\"reason\":\"loss\"}\n"
         "{\"event\":\"round\",\"time\":2,\"step\":60,\"source\":2,\"seconds\":0.25,\"bytes\":4000}"
         "\n"
+        "{\"event\":\"eval\",\"time\":2.5,\"step\":80,\"member\":2,\"loss\":0,\"perplexity\":1,"
+        "\"tokens\":640,\"seconds\":0.125}\n"
         "{\"event\":\"judge\",\"time\":3,\"step\":80,\"fitness\":[2,null,1.5],\"best\":2,"
         "\"best_fitness\":1.5,\"spread\":0,\"champion\":0,\"champion_step\":40,"
         "\"champion_fitness\":1.25}\n"
         "{\"event\":\"snapshot\",\"time\":4,\"step\":80,\"seconds\":0.75,\"stall_s\":0.5,"
         "\"bytes\":9000}\n"
         "{\"event\":\"end\",\"time\":5,\"step\":80,\"best\":0,\"best_step\":40,"
-        "\"best_fitness\":1.25,\"tokens\":12800,\"late\":1}\n");
+        "\"best_fitness\":1.25,\"tokens\":12800,\"skipped\":7,\"late\":1,"
+        "\"peak_bytes\":[2500000000,0]}\n");
     mem_free(text);
     metrics_close(&m);
     assert_null(m);

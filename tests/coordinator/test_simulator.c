@@ -26,6 +26,7 @@ static struct simulation draw_simulation(uint64_t seed)
     sim.shape.steps = (int64_t)pick(&s, 10) == 0 ? 0 : (int64_t)pick(&s, 200);
     sim.shape.snapshot_every = sim.shape.judge * (int64_t)pick(&s, 4);
     sim.workers = 1 + (int)pick(&s, (uint64_t)sim.shape.experts);
+    sim.shape.eval_every = sim.shape.judge * (int64_t)pick(&s, 4);
     return sim;
 }
 

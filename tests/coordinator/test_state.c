@@ -149,6 +149,7 @@ static void strange_reports_are_ignored(void **state)
     check_late(s, REPORT_FITNESS, -1, 0);
     check_late(s, REPORT_FITNESS, 0, 40);
     check_late(s, REPORT_WROTE, 0, 0);
+    check_late(s, REPORT_EVAL, 0, 0);
     check_late(s, (enum report_kind)99, 0, 0);
     assert_false(machine_say(s, REPORT_FITNESS, 1, 0, 9.0, 0.0).late);
     check_late(s, REPORT_FITNESS, 1, 0);
@@ -217,6 +218,28 @@ static void minutes_stop_at_the_next_judging(void **state)
     check_order(&a,
                 (struct expected){.step = 40, .until = 40, .best = 2, .snapshot = 1, .stop = 1});
     assert_true(machine_write(s, 3, 40).finished);
+    coordinator_state_destroy(&s);
+}
+
+static void evaluations_come_with_some_judgings_and_at_the_end(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.eval_every = 80;
+    struct coordinator_state *s = machine_new(&shape);
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    assert_false(machine_start(s).order.eval);
+    assert_false(machine_judge(s, fitness, 4, 0, 0.0).order.eval);
+    check_late(s, REPORT_EVAL, 2, 0);
+    assert_false(machine_judge(s, fitness, 4, 40, 0.0).order.eval);
+    assert_true(machine_judge(s, fitness, 4, 80, 0.0).order.eval);
+    check_late(s, REPORT_EVAL, 1, 80); /* not the best */
+    check_late(s, REPORT_EVAL, 2, 40);
+    assert_false(machine_say(s, REPORT_EVAL, 2, 80, 1.5, 0.0).late);
+    check_late(s, REPORT_EVAL, 2, 80);
+    const struct actions a = machine_judge(s, fitness, 4, 100, 0.0);
+    assert_true(a.order.eval && a.order.stop);
+    assert_false(machine_say(s, REPORT_EVAL, 2, 100, 1.5, 0.0).late);
     coordinator_state_destroy(&s);
 }
 
@@ -341,6 +364,7 @@ int main(void)
         cmocka_unit_test(shards_count_once_and_only_for_their_snapshot),
         cmocka_unit_test(no_steps_still_judges_and_writes),
         cmocka_unit_test(minutes_stop_at_the_next_judging),
+        cmocka_unit_test(evaluations_come_with_some_judgings_and_at_the_end),
         cmocka_unit_test(one_expert_without_a_recombinant),
         cmocka_unit_test(resume_repeats_neither_judging_nor_round),
         cmocka_unit_test(a_stopped_run_can_be_lengthened),

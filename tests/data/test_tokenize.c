@@ -43,7 +43,7 @@ static enum shoal_status tokenize(const char *const *files, int64_t n, double va
 {
     char out[256];
     snprintf(out, sizeof out, "%s/out/deep", scratch.dir);
-    const struct tokenize_args args = {"bytes", out, files, n, val, shard};
+    const struct tokenize_args args = {"bytes", NULL, out, files, n, val, shard};
     return tokenize_files(&args, result);
 }
 
@@ -276,7 +276,8 @@ static void bad_arguments_are_refused(void **state)
     assert_failure_says("at most 0.5, not 0.6");
     assert_int_equal(tokenize_one("text.txt", 0.1, 0, &result), SHOAL_EARG);
     assert_int_equal(tokenize(NULL, 0, 0.1, 1000, &result), SHOAL_EARG);
-    const struct tokenize_args args = {"words", scratch.dir, NULL, 0, 0.1, 1000};
+    const char *files[] = {scratch.dir};
+    const struct tokenize_args args = {"words", NULL, scratch.dir, files, 1, 0.1, 1000};
     assert_int_equal(tokenize_files(&args, &result), SHOAL_EARG);
     assert_failure_says("unknown tokenizer 'words'");
 }

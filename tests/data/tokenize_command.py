@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`shoal tokenize` from outside: what it writes, prints and refuses. Usage: tokenize_command.py SHOAL"""
+"""`shoal tokenize` from outside: what it writes, prints and refuses. Usage: tokenize_command.py SHOAL
+VOCAB, a directory with vocab.json and merges.txt"""
 import json
 import pathlib
 import subprocess
@@ -8,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-SHOAL = sys.argv[1]
+SHOAL, VOCAB = sys.argv[1], pathlib.Path(sys.argv[2])
 
 
 def shoal(*args, stdin=""):
@@ -87,14 +88,57 @@ def check_refusals(folder, paths):
     expect_failure(3, "file", "--tokenizer", "bytes", "--out", folder / "file" / "out", *paths)
 
 
+def check_gpt2(folder):
+    text = folder / "low.txt"
+    text.write_text(" lower" * 90 + " low" * 10)
+    out = folder / "gpt2"
+    result = shoal("--tokenizer", "gpt2", "--vocab", VOCAB, "--out", out, text)
+    assert result.returncode == 0 and result.stderr == "", result
+    names = json.loads((VOCAB / "vocab.json").read_text())
+    train = read_shard(out / "train_000000.bin")
+    assert list(train[:3]) == [names["<|endoftext|>"], names["\u0120lower"], names["\u0120lower"]]
+    assert json.loads((out / "tokenizer.json").read_text())["model"]["vocab"] == names
+    for line in ("model:", f"  vocab: {len(names)}", "data:", f'  train: "{out}/train_*.bin"',
+                 f'  val: "{out}/val_*.bin"', "  tokenizer: gpt2", f'  vocab: "{out}"'):
+        assert line in result.stdout.splitlines(), (line, result.stdout)
+    again = shoal("--tokenizer", "gpt2", "--vocab", out, "--out", folder / "again", "--json", text)
+    assert json.loads(again.stdout)["vocab"] == len(names), again
+    for name in ("train_000000.bin", "val_000000.bin", "tokenizer.json"):
+        assert (out / name).read_bytes() == (folder / "again" / name).read_bytes(), name
+
+
+def check_gpt2_refusals(folder):
+    text = folder / "low.txt"
+    out = folder / "refused"
+    base = ["--out", out, text, "--tokenizer"]
+    expect_failure(2, "give --vocab DIR", *base, "gpt2")
+    expect_failure(2, "'bytes' has no vocabulary files", *base, "bytes", "--vocab", VOCAB)
+    expect_failure(3, "'/nowhere' does not exist", *base, "gpt2", "--vocab", "/nowhere")
+    (folder / "half").mkdir()
+    expect_failure(3, "no vocabulary in '", *base, "gpt2", "--vocab", folder / "half")
+    (folder / "half" / "vocab.json").write_text((VOCAB / "vocab.json").read_text()[:1000])
+    expect_failure(3, "merges.txt', which belongs to it, is not; GPT-2's are published with the model "
+                   "openai-community/gpt2 on the Hugging Face hub", *base, "gpt2", "--vocab",
+                   folder / "half")
+    (folder / "half" / "merges.txt").write_text("#version: 0.2\n")
+    expect_failure(3, "vocab.json: ends in the middle of its JSON", *base, "gpt2", "--vocab",
+                   folder / "half" / "merges.txt")
+    assert not out.exists()
+
+
 def check_help():
     result = shoal("--help")
-    assert result.returncode == 0 and "--files-from" in result.stdout, result
+    assert result.returncode == 0, result
+    for word in ("--files-from", "--vocab PATH", "openai-community/gpt2", "not UTF-8"):
+        assert word in result.stdout, (word, result.stdout)
+    assert max(map(len, result.stdout.splitlines())) <= 100, result.stdout
 
 
 with tempfile.TemporaryDirectory() as name:
     texts = make_texts(pathlib.Path(name))
     check_output(pathlib.Path(name), texts)
     check_refusals(pathlib.Path(name), texts)
+    check_gpt2(pathlib.Path(name))
+    check_gpt2_refusals(pathlib.Path(name))
     check_help()
 print("ok")

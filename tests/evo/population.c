@@ -44,8 +44,15 @@ static float *copy_of(const struct population *p, const float *slab)
 
 void population_make(struct population *p, int number, int threads)
 {
-    const struct gpt_shape shape = {
-        .layers = 2, .heads = 2, .width = 48, .context = 10, .vocab = 100, .vocab_pad = 128};
+    const struct gpt_shape shape = {.layers = 2,
+                                    .heads = 2,
+                                    .width = 48,
+                                    .context = 10,
+                                    .vocab = 100,
+                                    .vocab_pad = 128,
+                                    .kv_heads = 2,
+                                    .ffn = 192,
+                                    .tied = true};
     memset(p, 0, sizeof *p);
     assert_int_equal(device_open("cpu", 0, threads, &p->dev), SHOAL_OK);
     assert_int_equal(param_table_create(&shape, &p->table), SHOAL_OK);

@@ -16,6 +16,18 @@ void ref_layernorm(double *out, double *mean, double *rstd, const double *x, con
 void ref_layernorm_grad(double *dx, double *dgain, double *dbias, const double *dout,
                         const double *x, const double *gain, int64_t R, int64_t C, double eps);
 
+void ref_rmsnorm(double *out, double *rstd, const double *x, const double *gain, int64_t R,
+                 int64_t C, double eps);
+void ref_rmsnorm_grad(double *dx, double *dgain, const double *dout, const double *x,
+                      const double *gain, int64_t R, int64_t C, double eps);
+
+/* x: rows of gate | up, F each. */
+void ref_swiglu(double *out, const double *x, int64_t R, int64_t F);
+void ref_swiglu_grad(double *dx, const double *dout, const double *x, int64_t R, int64_t F);
+/* Rows of `turned` heads that are turned, then `still` that are not; out is not x. */
+void ref_rope(double *out, const double *x, int64_t B, int64_t T, int64_t turned, int64_t still,
+              int64_t HS, int64_t first, double theta);
+
 void ref_gelu(double *out, const double *x, int64_t n);
 void ref_gelu_grad(double *dx, const double *dout, const double *x, int64_t n);
 

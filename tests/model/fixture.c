@@ -39,16 +39,35 @@ static void fill_batch(const struct fixture *f)
         }
 }
 
-void fixture_open(struct fixture *f, int layers, int heads, int width, int vocab, int batch,
-                  int context)
+struct gpt_shape fixture_gpt2(int layers, int heads, int width, int vocab)
 {
-    const struct gpt_shape shape = {.layers = layers,
-                                    .heads = heads,
-                                    .width = width,
-                                    .context = context + TABLE_ROOM,
-                                    .vocab = vocab,
-                                    .vocab_pad = (vocab + 15) / 16 * 16};
+    return (struct gpt_shape){.layers = layers,
+                              .heads = heads,
+                              .width = width,
+                              .vocab = vocab,
+                              .vocab_pad = (vocab + 15) / 16 * 16,
+                              .arch = ARCH_GPT2,
+                              .kv_heads = heads,
+                              .ffn = 4 * width,
+                              .tied = true};
+}
+
+struct gpt_shape fixture_llama(int layers, int heads, int kv_heads, int width, int ffn, int vocab,
+                               bool tied)
+{
+    struct gpt_shape s = fixture_gpt2(layers, heads, width, vocab);
+    s.arch = ARCH_LLAMA;
+    s.kv_heads = kv_heads;
+    s.ffn = ffn;
+    s.tied = tied;
+    s.rope_theta = 1000.0f;
+    return s;
+}
+
+void fixture_open_shape(struct fixture *f, struct gpt_shape shape, int batch, int context)
+{
     const size_t n = (size_t)batch * (size_t)context;
+    shape.context = context + TABLE_ROOM;
     *f = (struct fixture){.batch = batch, .context = context};
     require_ok(device_open("cpu", 0, 1, &f->dev));
     assert_true(device_is_host(f->dev));
@@ -60,6 +79,12 @@ void fixture_open(struct fixture *f, int layers, int heads, int width, int vocab
     fill_batch(f);
 }
 
+void fixture_open(struct fixture *f, int layers, int heads, int width, int vocab, int batch,
+                  int context)
+{
+    fixture_open_shape(f, fixture_gpt2(layers, heads, width, vocab), batch, context);
+}
+
 void fixture_close(struct fixture *f)
 {
     mem_free(f->tokens);
@@ -69,12 +94,19 @@ void fixture_close(struct fixture *f)
     device_close(&f->dev);
 }
 
-struct gpt *fixture_gpt(const struct fixture *f, enum precision precision, bool learns)
+struct gpt *fixture_gpt_setup(const struct fixture *f, struct gpt_setup setup)
 {
     struct gpt *g = NULL;
-    require_ok(gpt_create(f->dev, f->table, f->batch, f->context, precision, learns, &g));
+    require_ok(gpt_create(f->dev, f->table, setup, &g));
     require_ok(gpt_load(g, f->expert->weights));
     return g;
+}
+
+struct gpt *fixture_gpt(const struct fixture *f, enum precision precision, bool learns)
+{
+    const struct gpt_setup setup = {
+        .batch = f->batch, .context = f->context, .precision = precision, .learns = learns};
+    return fixture_gpt_setup(f, setup);
 }
 
 double relative_distance(const float *a, const float *b, int64_t n)

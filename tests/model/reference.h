@@ -1,4 +1,5 @@
-/* reference.h - GPT-2's forward pass in double precision, one position at a time, for clarity. */
+/* reference.h - the forward pass of both architectures in double precision, one position at a time,
+ * for clarity. */
 #pragma once
 #include "model/params.h"
 

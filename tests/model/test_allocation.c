@@ -65,35 +65,57 @@ enum shoal_status __wrap_device_alloc(struct device *dev, size_t bytes, const ch
     return __real_device_alloc(dev, bytes, what, out);
 }
 
+static void fixture_of(struct fixture *f, enum arch arch)
+{
+    fixture_open_shape(f,
+                       arch == ARCH_GPT2 ? fixture_gpt2(6, 2, 32, 70)
+                                         : fixture_llama(6, 2, 1, 32, 96, 70, false),
+                       4, 11);
+}
+
+/* What gpt_create allocates; gpt_bytes must have said so. */
+static int64_t assert_bytes(const struct fixture *f, struct gpt_setup setup)
+{
+    const int64_t before = device_bytes;
+    struct gpt *g = fixture_gpt_setup(f, setup);
+    const int64_t bytes = device_bytes - before;
+    assert_int_equal(bytes, gpt_bytes(f->table, setup));
+    gpt_destroy(&g);
+    return bytes;
+}
+
 static void create_allocates_what_bytes_says(void **state)
 {
     (void)state;
-    struct fixture f;
-    fixture_open(&f, 3, 2, 32, 70, 4, 11);
-    for (int precision = PRECISION_F32; precision <= PRECISION_BF16; precision++)
-        for (int learns = 0; learns < 2; learns++) {
-            const int64_t before = device_bytes;
-            struct gpt *g = fixture_gpt(&f, (enum precision)precision, learns);
-            assert_int_equal(device_bytes - before, gpt_bytes(f.table, f.batch, f.context,
-                                                              (enum precision)precision, learns));
-            gpt_destroy(&g);
-        }
-    /* learning keeps every layer's activations, judging only one layer's */
-    assert_true(gpt_bytes(f.table, 4, 11, PRECISION_F32, true) >
-                2 * gpt_bytes(f.table, 4, 11, PRECISION_F32, false));
-    fixture_close(&f);
+    for (int k = 0; k < 4; k++) {
+        struct fixture f;
+        fixture_of(&f, (enum arch)(k % 2));
+        struct gpt_setup setup = {
+            .batch = f.batch, .context = f.context, .precision = (enum precision)(k / 2)};
+        const int64_t judging = assert_bytes(&f, setup);
+        setup.learns = true;
+        const int64_t keeping = assert_bytes(&f, setup);
+        setup.recompute = RECOMPUTE_MLP;
+        const int64_t without_mlp = assert_bytes(&f, setup);
+        setup.recompute = RECOMPUTE_BLOCK;
+        const int64_t without_blocks = assert_bytes(&f, setup);
+        assert_true(judging < without_blocks && without_blocks < without_mlp &&
+                    without_mlp < keeping);
+        fixture_close(&f);
+    }
 }
 
 static void learn_and_step(const struct fixture *f, struct gpt *g, const struct config *c)
 {
     struct optim_result result;
+    struct outlier outlier = {.n = 0};
     double loss;
     require_ok(gpt_learn(g, f->tokens, f->targets, f->batch, 1.0f, &loss));
     require_ok(gpt_judge(g, f->tokens, f->targets, f->batch, &loss));
-    require_ok(optim_step(c, f->expert, g, &result));
+    require_ok(optim_step(c, f->expert, g, loss, &outlier, &result));
 }
 
-static void assert_steps_without_allocating(enum precision precision)
+static void assert_steps_without_allocating(enum arch arch, struct gpt_setup setup)
 {
     struct fixture f;
     struct config c = {0};
@@ -103,8 +125,11 @@ static void assert_steps_without_allocating(enum precision precision)
     c.train.beta1 = 0.9;
     c.train.beta2 = 0.95;
     c.train.eps = 1e-8;
-    fixture_open(&f, 2, 2, 32, 70, 4, 11);
-    struct gpt *g = fixture_gpt(&f, precision, true);
+    fixture_of(&f, arch);
+    setup.batch = f.batch;
+    setup.context = f.context;
+    setup.learns = true;
+    struct gpt *g = fixture_gpt_setup(&f, setup);
     learn_and_step(&f, g, &c); /* kernels may set themselves up in the first */
     const int64_t before = allocations, bytes_before = device_bytes;
     assert_true(before > 0 && bytes_before > 0); /* the wrappers do count */
@@ -116,24 +141,22 @@ static void assert_steps_without_allocating(enum precision precision)
     fixture_close(&f);
 }
 
-static void f32_step_allocates_nothing(void **state)
+static void a_step_allocates_nothing(void **state)
 {
     (void)state;
-    assert_steps_without_allocating(PRECISION_F32);
-}
-
-static void bf16_step_allocates_nothing(void **state)
-{
-    (void)state;
-    assert_steps_without_allocating(PRECISION_BF16);
+    for (int arch = ARCH_GPT2; arch <= ARCH_LLAMA; arch++)
+        for (int precision = PRECISION_F32; precision <= PRECISION_BF16; precision++)
+            for (int recompute = RECOMPUTE_NONE; recompute <= RECOMPUTE_BLOCK; recompute++)
+                assert_steps_without_allocating(
+                    (enum arch)arch, (struct gpt_setup){.precision = (enum precision)precision,
+                                                        .recompute = (enum recompute)recompute});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(create_allocates_what_bytes_says),
-        cmocka_unit_test(f32_step_allocates_nothing),
-        cmocka_unit_test(bf16_step_allocates_nothing),
+        cmocka_unit_test(a_step_allocates_nothing),
     };
     return cmocka_run_group_tests_name("allocation", tests, NULL, NULL);
 }

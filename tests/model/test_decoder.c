@@ -20,16 +20,15 @@ static double loss_of(const float *logits, int target)
     return log(sum) - logits[target];
 }
 
-static void logits_are_the_forward_passes(void **state)
+static void assert_logits(struct gpt_shape shape)
 {
-    (void)state;
     struct fixture f;
     struct decoder *d;
     const float *logits;
     static double expected[CONTEXT][VOCAB];
     double judged, summed = 0.0;
     int counted = 0;
-    fixture_open(&f, 3, 2, 32, VOCAB, 1, CONTEXT);
+    fixture_open_shape(&f, shape, 1, CONTEXT);
     double *w = malloc((size_t)f.table->n_params * sizeof *w);
     assert_non_null(w);
     for (int64_t i = 0; i < f.table->n_params; i++)
@@ -54,13 +53,20 @@ static void logits_are_the_forward_passes(void **state)
     fixture_close(&f);
 }
 
-static void reset_forgets_and_a_full_context_is_refused(void **state)
+static void logits_are_the_forward_passes(void **state)
 {
     (void)state;
+    assert_logits(fixture_gpt2(3, 2, 32, VOCAB));
+    assert_logits(fixture_llama(3, 4, 2, 32, 64, VOCAB, false));
+    assert_logits(fixture_llama(2, 3, 1, 18, 20, VOCAB, true));
+}
+
+static void assert_resets(struct gpt_shape shape)
+{
     struct fixture f;
     struct decoder *d;
     const float *logits;
-    fixture_open(&f, 1, 2, 16, VOCAB, 1, CONTEXT);
+    fixture_open_shape(&f, shape, 1, CONTEXT);
     require_ok(decoder_create(f.dev, f.table, f.expert->weights, &d));
     require_ok(decoder_step(d, 3, &logits));
     const float first = logits[0];
@@ -76,6 +82,13 @@ static void reset_forgets_and_a_full_context_is_refused(void **state)
     decoder_destroy(&d);
     assert_null(d);
     fixture_close(&f);
+}
+
+static void reset_forgets_and_a_full_context_is_refused(void **state)
+{
+    (void)state;
+    assert_resets(fixture_gpt2(1, 2, 16, VOCAB));
+    assert_resets(fixture_llama(1, 2, 1, 16, 64, VOCAB, false));
 }
 
 /* ---- sampling -------------------------------------------------------------------------------- */

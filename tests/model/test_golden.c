@@ -1,4 +1,5 @@
-/* Ten AdamW steps of a tiny GPT against PyTorch (golden_adamw.py wrote the file; format there). */
+/* Gradients and ten AdamW steps of tiny models against PyTorch (golden_adamw.py wrote the files;
+ * format there). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +10,10 @@
 #include "model/fixture.h"
 #include "optim/optim.h"
 
-enum { MAGIC = 20260101, HEADER = 8 };
+enum { MAGIC = 20260103, HEADER = 12, REALS = 9 };
+
+static const char *const names[] = {"gpt2", "llama", "llama-tied"};
+enum { NAMES = sizeof names / sizeof *names };
 
 struct golden {
     FILE *file;
@@ -20,6 +24,7 @@ struct golden {
     struct param_table *table;
     struct expert *expert;
     struct gpt *gpt;
+    struct outlier outlier;
     float *final; /* slab */
 };
 
@@ -40,18 +45,23 @@ static void take_weights(const struct golden *t, float *slab)
 static void take_header(struct golden *t)
 {
     int32_t n[HEADER];
-    double x[HEADER];
+    double x[REALS];
     take(t, n, sizeof *n, HEADER);
-    take(t, x, sizeof *x, HEADER);
+    take(t, x, sizeof *x, REALS);
     assert_int_equal(n[0], MAGIC);
-    t->shape = (struct gpt_shape){.layers = n[1],
-                                  .heads = n[2],
-                                  .width = n[3],
-                                  .context = n[4],
-                                  .vocab = n[5],
-                                  .vocab_pad = 128};
-    t->batch = n[6];
-    t->steps = n[7];
+    t->shape = (struct gpt_shape){.arch = n[1] ? ARCH_LLAMA : ARCH_GPT2,
+                                  .layers = n[2],
+                                  .heads = n[3],
+                                  .kv_heads = n[4],
+                                  .width = n[5],
+                                  .ffn = n[6],
+                                  .tied = n[7],
+                                  .context = n[8],
+                                  .vocab = n[9],
+                                  .vocab_pad = 128,
+                                  .rope_theta = (float)x[8]};
+    t->batch = n[10];
+    t->steps = n[11];
     struct config *c = &t->config;
     c->run.steps = t->steps;
     c->train.schedule = SCHEDULE_COSINE;
@@ -65,16 +75,27 @@ static void take_header(struct golden *t)
     c->train.clip = x[7];
 }
 
-static void golden_open(struct golden *t, enum precision precision)
+/* kind: "adamw" or "gradients". */
+static FILE *open_file(const char *kind, const char *name)
 {
-    *t = (struct golden){.file = fopen(GOLDEN_FILE, "rb")};
-    if (!t->file) fail_msg("cannot open %s", GOLDEN_FILE);
+    char path[SHOAL_MAX_PATH];
+    require_ok(path_format(path, "%s/golden_%s_%s.bin", GOLDEN_DIR, kind, name));
+    FILE *const file = fopen(path, "rb");
+    if (!file) fail_msg("cannot open %s", path);
+    return file;
+}
+
+static void golden_open(struct golden *t, const char *name, enum precision precision)
+{
+    *t = (struct golden){.file = open_file("adamw", name)};
     take_header(t);
     require_ok(device_open("cpu", 0, 1, &t->dev));
     require_ok(param_table_create(&t->shape, &t->table));
     require_ok(expert_create(t->dev, t->table, 0, false, false, &t->expert));
     take_weights(t, t->expert->weights);
-    require_ok(gpt_create(t->dev, t->table, t->batch, t->shape.context, precision, true, &t->gpt));
+    const struct gpt_setup setup = {
+        .batch = t->batch, .context = t->shape.context, .precision = precision, .learns = true};
+    require_ok(gpt_create(t->dev, t->table, setup, &t->gpt));
     require_ok(gpt_load(t->gpt, t->expert->weights));
     t->final = calloc((size_t)t->table->n_params, sizeof *t->final);
     assert_non_null(t->final);
@@ -90,8 +111,9 @@ static void golden_close(struct golden *t)
     fclose(t->file);
 }
 
-/* One step; what PyTorch saw goes to expected: learning rate, loss, gradient norm. */
-static void step(struct golden *t, double *expected, double *loss, struct optim_result *result)
+/* Gradients of the next step's batch; what PyTorch saw goes to expected: learning rate, loss,
+ * gradient norm. */
+static void learn(struct golden *t, double *expected, double *loss)
 {
     enum { MOST = 4096 };
     static int32_t tokens[MOST], targets[MOST];
@@ -101,7 +123,12 @@ static void step(struct golden *t, double *expected, double *loss, struct optim_
     take(t, tokens, sizeof *tokens, n);
     take(t, targets, sizeof *targets, n);
     require_ok(gpt_learn(t->gpt, tokens, targets, t->batch, 1.0f, loss));
-    require_ok(optim_step(&t->config, t->expert, t->gpt, result));
+}
+
+static void step(struct golden *t, double *expected, double *loss, struct optim_result *result)
+{
+    learn(t, expected, loss);
+    require_ok(optim_step(&t->config, t->expert, t->gpt, *loss, &t->outlier, result));
 }
 
 /* Tensors to 1e-4, Euclidean. Biases of keys move every score of a row by the same amount, so their
@@ -120,11 +147,44 @@ static void assert_weights(const struct golden *t)
     }
 }
 
-static void f32_follows_pytorch(void **state)
+/* Every tensor's to 1e-5, Euclidean. */
+static void assert_gradients(const char *name)
+{
+    struct golden t;
+    double expected[3], loss, worst = 0.0;
+    int32_t magic;
+    golden_open(&t, name, PRECISION_F32);
+    learn(&t, expected, &loss);
+    fclose(t.file);
+    t.file = open_file("gradients", name);
+    take(&t, &magic, sizeof magic, 1);
+    assert_int_equal(magic, MAGIC);
+    take(&t, expected, sizeof *expected, 1);
+    assert_true(fabs(loss - expected[0]) < 1e-5);
+    take_weights(&t, t.final);
+    assert_int_equal(fgetc(t.file), EOF);
+    for (int i = 0; i < t.table->n_tensors; i++) {
+        const struct param_tensor *p = &t.table->tensor[i];
+        const double d = relative_distance(gpt_grads(t.gpt) + p->offset, t.final + p->offset,
+                                           p->real_rows * p->cols);
+        if (!(d <= 1e-5)) fail_msg("%s: relative distance %g from PyTorch's", p->name, d);
+        worst = fmax(worst, d);
+    }
+    print_message("%s: gradients within %.2g of PyTorch's float32\n", name, worst);
+    golden_close(&t);
+}
+
+static void f32_gradients_are_pytorchs(void **state)
 {
     (void)state;
+    for (int i = 0; i < NAMES; i++)
+        assert_gradients(names[i]);
+}
+
+static void assert_follows(const char *name)
+{
     struct golden t;
-    golden_open(&t, PRECISION_F32);
+    golden_open(&t, name, PRECISION_F32);
     for (int i = 0; i < t.steps; i++) {
         double expected[3], loss;
         struct optim_result result;
@@ -140,11 +200,17 @@ static void f32_follows_pytorch(void **state)
     golden_close(&t);
 }
 
-static void bf16_stays_near_pytorch(void **state)
+static void f32_follows_pytorch(void **state)
 {
     (void)state;
+    for (int i = 0; i < NAMES; i++)
+        assert_follows(names[i]);
+}
+
+static void assert_stays_near(const char *name)
+{
     struct golden t;
-    golden_open(&t, PRECISION_BF16);
+    golden_open(&t, name, PRECISION_BF16);
     for (int i = 0; i < t.steps; i++) {
         double expected[3], loss;
         struct optim_result result;
@@ -155,16 +221,23 @@ static void bf16_stays_near_pytorch(void **state)
     golden_close(&t);
 }
 
+static void bf16_stays_near_pytorch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NAMES; i++)
+        assert_stays_near(names[i]);
+}
+
 /* Gaps and vocabulary padding are zero in every slab after training. */
 static void padding_stays_zero(void **state)
 {
     (void)state;
     const enum precision precisions[] = {PRECISION_F32, PRECISION_BF16};
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 2 * NAMES; k++) {
         struct golden t;
         double expected[3], loss;
         struct optim_result result;
-        golden_open(&t, precisions[k]);
+        golden_open(&t, names[k / 2], precisions[k % 2]);
         for (int i = 0; i < t.steps; i++)
             step(&t, expected, &loss, &result);
         for (int i = 0; i < t.table->n_tensors; i++) {
@@ -183,6 +256,7 @@ static void padding_stays_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f32_gradients_are_pytorchs),
         cmocka_unit_test(f32_follows_pytorch),
         cmocka_unit_test(bf16_stays_near_pytorch),
         cmocka_unit_test(padding_stays_zero),

@@ -1,5 +1,5 @@
-/* The whole model: loss and gradients against a double-precision reference, bf16 against f32,
- * judging against learning, memory against gpt_bytes. */
+/* The whole model, both architectures: loss and gradients against a double-precision reference,
+ * bf16 against f32, judging against learning, recomputation and accumulation. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,17 +10,29 @@
 #include "model/fixture.h"
 #include "model/reference.h"
 
-static const struct {
-    int layers, heads, width, vocab, batch, context;
-} shapes[] = {
-    {1, 1, 8, 11, 1, 4}, {2, 3, 24, 40, 2, 9}, {2, 2, 32, 100, 1, 33}, {1, 4, 20, 7, 2, 1}};
-enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+enum { N_SHAPES = 9 };
 
+/* The Llama of width 18 has keys that do not begin at a multiple of 64 elements. */
 static void open_shape(struct fixture *f, int i)
 {
-    fixture_open(f, shapes[i].layers, shapes[i].heads, shapes[i].width, shapes[i].vocab,
-                 shapes[i].batch, shapes[i].context);
+    const struct {
+        struct gpt_shape shape;
+        int batch, context;
+    } cases[N_SHAPES] = {{fixture_gpt2(1, 1, 8, 11), 1, 4},
+                         {fixture_gpt2(2, 3, 24, 40), 2, 9},
+                         {fixture_gpt2(2, 2, 32, 100), 1, 33},
+                         {fixture_gpt2(1, 4, 20, 7), 2, 1},
+                         {fixture_gpt2(2, 2, 16, 19), 2, 5},
+                         {fixture_llama(1, 1, 1, 8, 12, 11, false), 1, 4},
+                         {fixture_llama(2, 3, 1, 18, 20, 40, true), 2, 9},
+                         {fixture_llama(2, 4, 2, 32, 64, 100, false), 1, 33},
+                         {fixture_llama(1, 5, 5, 20, 33, 7, true), 2, 1}};
+    struct gpt_shape shape = cases[i].shape;
+    if (i == 4) shape.ffn = 23; /* not four times the width */
+    fixture_open_shape(f, shape, cases[i].batch, cases[i].context);
 }
+
+static const enum precision precisions[] = {PRECISION_F32, PRECISION_BF16};
 
 /* The expert's weights in double precision; free it. */
 static double *weights64(const struct fixture *f)
@@ -120,11 +132,10 @@ static void gradients_are_finite_differences(void **state)
 static void nothing_flows_into_padding(void **state)
 {
     (void)state;
-    const enum precision precisions[] = {PRECISION_F32, PRECISION_BF16};
-    for (int p = 0; p < 2; p++) {
+    for (int k = 0; k < 2 * N_SHAPES; k++) {
         struct fixture f;
-        open_shape(&f, 1);
-        struct gpt *g = fixture_gpt(&f, precisions[p], true);
+        open_shape(&f, k / 2);
+        struct gpt *g = fixture_gpt(&f, precisions[k % 2], true);
         learn(&f, g);
         for (int i = 0; i < f.table->n_tensors; i++) {
             const struct param_tensor *t = &f.table->tensor[i];
@@ -149,11 +160,10 @@ static double cosine(const float *a, const float *b, int64_t n)
     return ab / sqrt(aa * bb);
 }
 
-static void bf16_is_close_to_f32(void **state)
+static void assert_bf16_is_close(struct gpt_shape shape)
 {
-    (void)state;
     struct fixture f;
-    fixture_open(&f, 3, 4, 64, 97, 4, 32);
+    fixture_open_shape(&f, shape, 4, 32);
     struct gpt *g32 = fixture_gpt(&f, PRECISION_F32, true);
     struct gpt *g16 = fixture_gpt(&f, PRECISION_BF16, true);
     const double exact = learn(&f, g32), rounded = learn(&f, g16);
@@ -173,11 +183,18 @@ static void bf16_is_close_to_f32(void **state)
     fixture_close(&f);
 }
 
-static void judging_is_learning_without_gradients(void **state)
+static void bf16_is_close_to_f32(void **state)
 {
     (void)state;
+    assert_bf16_is_close(fixture_gpt2(3, 4, 64, 97));
+    assert_bf16_is_close(fixture_llama(3, 4, 2, 64, 192, 97, false));
+    assert_bf16_is_close(fixture_llama(3, 4, 4, 64, 192, 97, true));
+}
+
+static void assert_judging_is_learning(int shape)
+{
     struct fixture f;
-    open_shape(&f, 2);
+    open_shape(&f, shape);
     struct gpt *learner = fixture_gpt(&f, PRECISION_F32, true);
     struct gpt *judging = fixture_gpt(&f, PRECISION_F32, false);
     const double loss = learn(&f, learner);
@@ -196,6 +213,13 @@ static void judging_is_learning_without_gradients(void **state)
     gpt_destroy(&judging);
     gpt_destroy(&learner);
     fixture_close(&f);
+}
+
+static void judging_is_learning_without_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SHAPES; i++)
+        assert_judging_is_learning(i);
 }
 
 /* In bf16 the two kinds of model lay out logits differently; judging must not see it, but for the
@@ -225,11 +249,11 @@ static void judging_in_bf16_is_the_same_with_and_without_learning(void **state)
 static void assert_accumulates(struct fixture *f)
 {
     const int half = f->batch / 2, offset = half * f->context;
+    const struct gpt_setup setup = {
+        .batch = half, .context = f->context, .precision = PRECISION_F32, .learns = true};
     struct gpt *whole = fixture_gpt(f, PRECISION_F32, true);
-    struct gpt *parts = NULL;
+    struct gpt *parts = fixture_gpt_setup(f, setup);
     double first, second;
-    require_ok(gpt_create(f->dev, f->table, half, f->context, PRECISION_F32, true, &parts));
-    require_ok(gpt_load(parts, f->expert->weights));
     require_ok(gpt_zero_grads(parts));
     require_ok(gpt_learn(parts, f->tokens, f->targets, half, 0.5f, &first));
     require_ok(gpt_learn(parts, f->tokens + offset, f->targets + offset, half, 0.5f, &second));
@@ -250,14 +274,80 @@ static void micro_batches_add_up(void **state)
     fixture_open(&f, 2, 2, 32, 50, 4, 12);
     assert_accumulates(&f);
     fixture_close(&f);
+    for (int tied = 0; tied < 2; tied++) {
+        fixture_open_shape(&f, fixture_llama(2, 2, 1, 32, 64, 50, tied), 4, 12);
+        assert_accumulates(&f);
+        fixture_close(&f);
+    }
 }
 
-/* GPT-2's vocabulary needs several pieces of logits for 200 rows, and one piece for 100. */
+/* After gpt_zero_grads nothing of earlier gradients is left, whatever they were. */
+static void gradients_begin_anew(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2 * N_SHAPES; k++) {
+        struct fixture f;
+        open_shape(&f, k / 2);
+        struct gpt *g = fixture_gpt(&f, precisions[k % 2], true);
+        struct gpt *fresh = fixture_gpt(&f, precisions[k % 2], true);
+        for (int i = 0; i < f.table->n_tensors; i++) {
+            const struct param_tensor *t = &f.table->tensor[i];
+            for (int64_t j = 0; j < t->rows * t->cols; j++)
+                gpt_grads(g)[t->offset + j] = NAN;
+        }
+        learn(&f, g);
+        learn(&f, fresh);
+        assert_memory_equal(gpt_grads(g), gpt_grads(fresh),
+                            (size_t)f.table->n_params * sizeof(float));
+        gpt_destroy(&fresh);
+        gpt_destroy(&g);
+        fixture_close(&f);
+    }
+}
+
+/* Two batches, so that what one leaves in shared memory could reach the other. */
+static void assert_same_bits(const struct fixture *f, enum precision precision,
+                             enum recompute recompute)
+{
+    struct gpt_setup setup = {
+        .batch = f->batch, .context = f->context, .precision = precision, .learns = true};
+    struct gpt *keeping = fixture_gpt_setup(f, setup);
+    setup.recompute = recompute;
+    struct gpt *recomputing = fixture_gpt_setup(f, setup);
+    for (int i = 0; i < 2; i++) {
+        double expected, loss;
+        require_ok(gpt_learn(keeping, f->tokens, f->targets, f->batch - i, 0.5f, &expected));
+        require_ok(gpt_learn(recomputing, f->tokens, f->targets, f->batch - i, 0.5f, &loss));
+        assert_true(loss == expected);
+        assert_memory_equal(gpt_grads(recomputing), gpt_grads(keeping),
+                            (size_t)f->table->n_params * sizeof(float));
+    }
+    gpt_destroy(&recomputing);
+    gpt_destroy(&keeping);
+}
+
+static void recomputing_changes_no_bit(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct fixture f;
+        fixture_open_shape(
+            &f, k == 0 ? fixture_gpt2(4, 3, 48, 90) : fixture_llama(4, 4, 2, 64, 128, 90, false), 3,
+            37);
+        for (int p = 0; p < 2; p++) {
+            assert_same_bits(&f, precisions[p], RECOMPUTE_MLP);
+            assert_same_bits(&f, precisions[p], RECOMPUTE_BLOCK);
+        }
+        fixture_close(&f);
+    }
+}
+
+/* A large vocabulary needs two pieces of logits for 400 rows, and one piece for 200. */
 static void head_in_pieces_is_the_head(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_open(&f, 1, 1, 8, 50257, 2, 100);
+    fixture_open(&f, 1, 1, 8, 65000, 4, 100);
     assert_accumulates(&f);
     struct gpt *g = fixture_gpt(&f, PRECISION_F32, false);
     double *w = weights64(&f);
@@ -286,6 +376,7 @@ static void bad_batches_are_refused(void **state)
     (void)state;
     struct fixture f;
     struct gpt *none = NULL;
+    struct gpt_setup setup = {.batch = 1, .precision = PRECISION_F32};
     double loss;
     open_shape(&f, 1);
     struct gpt *g = fixture_gpt(&f, PRECISION_F32, false);
@@ -300,9 +391,8 @@ static void bad_batches_are_refused(void **state)
     for (int i = 0; i < f.batch * f.context; i++)
         f.targets[i] = -1;
     assert_int_equal(gpt_judge(g, f.tokens, f.targets, f.batch, &loss), SHOAL_EARG);
-    assert_int_equal(
-        gpt_create(f.dev, f.table, 1, f.table->shape.context + 1, PRECISION_F32, false, &none),
-        SHOAL_EARG);
+    setup.context = f.table->shape.context + 1;
+    assert_int_equal(gpt_create(f.dev, f.table, setup, &none), SHOAL_EARG);
     gpt_destroy(&g);
     fixture_close(&f);
 }
@@ -317,6 +407,8 @@ int main(void)
         cmocka_unit_test(judging_is_learning_without_gradients),
         cmocka_unit_test(judging_in_bf16_is_the_same_with_and_without_learning),
         cmocka_unit_test(micro_batches_add_up),
+        cmocka_unit_test(gradients_begin_anew),
+        cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(head_in_pieces_is_the_head),
         cmocka_unit_test(diverged_weights_give_a_result),
         cmocka_unit_test(bad_batches_are_refused),

@@ -8,26 +8,69 @@
 #include "base/memory.h"
 #include "model/fixture.h"
 
-static const struct gpt_shape gpt2_124m = {12, 12, 768, 1024, 50257, 50304};
-static const struct gpt_shape gpt2_xl_6x8 = {8, 25, 1600, 1024, 50257, 50304};
-static const struct gpt_shape odd = {3, 5, 35, 17, 61, 128};
+/* Sizes that are multiples of nothing. */
+static struct gpt_shape odd(enum arch arch)
+{
+    struct gpt_shape s =
+        arch == ARCH_GPT2 ? fixture_gpt2(3, 5, 35, 61) : fixture_llama(3, 3, 1, 18, 21, 61, false);
+    s.context = 17;
+    s.vocab_pad = 128;
+    return s;
+}
 
-static void counts_are_gpt2s(void **state)
+/* The table of a configuration's expert. */
+static struct param_table *table_of(const char *preset, const char *experts)
+{
+    const char *const set[] = {preset, experts};
+    struct config c;
+    struct param_table *t;
+    require_ok(config_load(&c, NULL, set, 2));
+    const struct gpt_shape shape = config_shape(&c);
+    require_ok(param_table_create(&shape, &t));
+    assert_int_equal(t->n_real, param_count(&shape));
+    return t;
+}
+
+/* As counted by those who released them. */
+static void counts_are_the_released_models(void **state)
 {
     (void)state;
-    struct param_table *t;
-    assert_int_equal(param_count(&gpt2_124m), 124439808);
-    require_ok(param_table_create(&gpt2_124m, &t));
-    assert_int_equal(t->n_real, 124439808);
-    assert_int_equal(t->n_params, 124475904);
-    assert_int_equal(t->n_tensors, 4 + 12 * 12);
-    param_table_destroy(&t);
-    assert_null(t);
-    /* width 1600 is a multiple of 64, so the slab is the padded count and has no gaps */
-    require_ok(param_table_create(&gpt2_xl_6x8, &t));
-    assert_int_equal(t->n_params, 328054400);
-    assert_int_equal(t->n_real, 328054400 - (50304 - 50257) * 1600);
-    param_table_destroy(&t);
+    const struct {
+        const char *preset;
+        int64_t parameters;
+    } cases[] = {{"model.preset=gpt2", 124439808},
+                 {"model.preset=gpt2-medium", 354823168},
+                 {"model.preset=gpt2-large", 774030080},
+                 {"model.preset=gpt2-xl", 1557611200},
+                 {"model.preset=tinyllama", 1100048384}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct param_table *t = table_of(cases[i].preset, "population.experts=1");
+        assert_int_equal(t->n_real, cases[i].parameters);
+        param_table_destroy(&t);
+        assert_null(t);
+    }
+}
+
+/* Experts of the paper's sizes: 81.9, 242.8 and 328.1 million with the vocabulary's padding. Their
+ * widths are multiples of 64, so slabs have no gaps. */
+static void cuts_have_their_sizes(void **state)
+{
+    (void)state;
+    const struct {
+        const char *preset, *experts;
+        int layers;
+        int64_t n_params;
+    } cases[] = {{"model.preset=gpt2", "population.experts=2", 6, 81948672},
+                 {"model.preset=gpt2-large", "population.experts=4", 9, 242799360},
+                 {"model.preset=gpt2-xl", "population.experts=6", 8, 328054400}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct param_table *t = table_of(cases[i].preset, cases[i].experts);
+        assert_int_equal(t->shape.layers, cases[i].layers);
+        assert_int_equal(t->n_tensors, 4 + 12 * cases[i].layers);
+        assert_int_equal(t->n_params, cases[i].n_params);
+        assert_int_equal(t->n_real, t->n_params - (50304 - 50257) * t->shape.width);
+        param_table_destroy(&t);
+    }
 }
 
 static void assert_tensor(const struct param_table *t, enum param which, int layer,
@@ -41,14 +84,16 @@ static void assert_tensor(const struct param_table *t, enum param which, int lay
     assert_int_equal(p->cols, cols);
     assert_int_equal(p->hf_transposed, transposed);
     assert_int_equal(p->matrix, rows > 1);
-    assert_int_equal(p->group == GROUP_BODY, strncmp(name, "h.", 2) == 0);
+    assert_int_equal(p->group == GROUP_BODY,
+                     strncmp(name, "h.", 2) == 0 || strncmp(name, "model.layers.", 13) == 0);
 }
 
-static void names_and_shapes_are_hugging_faces(void **state)
+static void names_and_shapes_are_hugging_faces_gpt2(void **state)
 {
     (void)state;
     struct param_table *t;
-    require_ok(param_table_create(&odd, &t));
+    const struct gpt_shape shape = odd(ARCH_GPT2);
+    require_ok(param_table_create(&shape, &t));
     assert_tensor(t, PARAM_WTE, 0, "wte.weight", 128, 35, false);
     assert_int_equal(param_get(t, PARAM_WTE, 0)->real_rows, 61);
     assert_tensor(t, PARAM_WPE, 0, "wpe.weight", 17, 35, false);
@@ -69,16 +114,58 @@ static void names_and_shapes_are_hugging_faces(void **state)
     param_table_destroy(&t);
 }
 
-static void slab_is_aligned_without_overlap_and_in_ranges(void **state)
+static void names_and_shapes_are_hugging_faces_llama(void **state)
 {
     (void)state;
     struct param_table *t;
+    struct gpt_shape shape = odd(ARCH_LLAMA);
+    require_ok(param_table_create(&shape, &t));
+    assert_int_equal(t->n_tensors, 3 + 9 * 3);
+    assert_tensor(t, PARAM_WTE, 0, "model.embed_tokens.weight", 128, 18, false);
+    assert_tensor(t, PARAM_HEAD, 0, "lm_head.weight", 128, 18, false);
+    assert_int_equal(param_get(t, PARAM_WTE, 0)->real_rows, 61);
+    assert_int_equal(param_get(t, PARAM_HEAD, 0)->real_rows, 61);
+    assert_tensor(t, PARAM_Q_W, 0, "model.layers.0.self_attn.q_proj.weight", 18, 18, false);
+    assert_tensor(t, PARAM_K_W, 1, "model.layers.1.self_attn.k_proj.weight", 6, 18, false);
+    assert_tensor(t, PARAM_V_W, 2, "model.layers.2.self_attn.v_proj.weight", 6, 18, false);
+    assert_tensor(t, PARAM_PROJ_W, 2, "model.layers.2.self_attn.o_proj.weight", 18, 18, false);
+    assert_tensor(t, PARAM_GATE_W, 0, "model.layers.0.mlp.gate_proj.weight", 21, 18, false);
+    assert_tensor(t, PARAM_UP_W, 1, "model.layers.1.mlp.up_proj.weight", 21, 18, false);
+    assert_tensor(t, PARAM_FCPROJ_W, 2, "model.layers.2.mlp.down_proj.weight", 18, 21, false);
+    assert_tensor(t, PARAM_LN1_G, 0, "model.layers.0.input_layernorm.weight", 1, 18, false);
+    assert_tensor(t, PARAM_LN2_G, 2, "model.layers.2.post_attention_layernorm.weight", 1, 18,
+                  false);
+    assert_tensor(t, PARAM_LNF_G, 0, "model.norm.weight", 1, 18, false);
+    assert_null(param_find(t, PARAM_WPE, 0));
+    assert_null(param_find(t, PARAM_QKV_B, 0));
+    param_table_destroy(&t);
+    shape.tied = true;
+    require_ok(param_table_create(&shape, &t));
+    assert_int_equal(t->n_tensors, 2 + 9 * 3);
+    assert_null(param_find(t, PARAM_HEAD, 0));
+    param_table_destroy(&t);
+    shape.layers = 4096; /* the most there can be: names fit */
+    require_ok(param_table_create(&shape, &t));
+    assert_tensor(t, PARAM_LN2_G, 4095, "model.layers.4095.post_attention_layernorm.weight", 1, 18,
+                  false);
+    param_table_destroy(&t);
+}
+
+static void assert_layout(enum arch arch)
+{
+    struct param_table *t;
     int64_t end = 0;
-    require_ok(param_table_create(&odd, &t));
+    const struct gpt_shape shape = odd(arch);
+    require_ok(param_table_create(&shape, &t));
     for (int i = 0; i < t->n_tensors; i++) {
         const struct param_tensor *p = &t->tensor[i];
         assert_ptr_equal(p, param_get(t, p->which, p->layer));
-        assert_int_equal(p->offset % 64, 0);
+        assert_int_equal(p->joined,
+                         p->which == PARAM_K_W || p->which == PARAM_V_W || p->which == PARAM_UP_W);
+        if (p->joined)
+            assert_int_equal(p->offset, end);
+        else
+            assert_int_equal(p->offset % 64, 0);
         assert_true(p->offset >= end && p->offset < end + 64);
         end = p->offset + p->rows * p->cols;
         assert_int_equal(p->matrix, p->offset < t->decay_end);
@@ -89,20 +176,72 @@ static void slab_is_aligned_without_overlap_and_in_ranges(void **state)
     param_table_destroy(&t);
 }
 
-static void impossible_shapes_are_refused(void **state)
+static void slab_is_aligned_without_overlap_and_in_ranges(void **state)
+{
+    (void)state;
+    assert_layout(ARCH_GPT2);
+    assert_layout(ARCH_LLAMA);
+}
+
+static void assert_product(const struct param_table *t, enum param_product product, int layer,
+                           enum param first, int64_t rows, int64_t cols)
+{
+    const struct param_matrix m = param_product(t, product, layer);
+    assert_int_equal(m.offset, param_get(t, first, layer)->offset);
+    assert_int_equal(m.rows, rows);
+    assert_int_equal(m.cols, cols);
+}
+
+static void products_are_one_matrix(void **state)
 {
     (void)state;
     struct param_table *t;
-    struct gpt_shape s = odd;
-    s.heads = 4;
+    struct gpt_shape s = odd(ARCH_GPT2);
+    require_ok(param_table_create(&s, &t));
+    assert_product(t, PRODUCT_HEAD, 0, PARAM_WTE, 128, 35);
+    assert_product(t, PRODUCT_QKV, 2, PARAM_QKV_W, 105, 35);
+    assert_product(t, PRODUCT_PROJ, 1, PARAM_PROJ_W, 35, 35);
+    assert_product(t, PRODUCT_FC, 0, PARAM_FC_W, 140, 35);
+    assert_product(t, PRODUCT_FCPROJ, 0, PARAM_FCPROJ_W, 35, 140);
+    param_table_destroy(&t);
+    s = odd(ARCH_LLAMA);
+    require_ok(param_table_create(&s, &t));
+    assert_product(t, PRODUCT_HEAD, 0, PARAM_HEAD, 128, 18);
+    assert_product(t, PRODUCT_QKV, 2, PARAM_Q_W, 18 + 2 * 6, 18);
+    assert_product(t, PRODUCT_PROJ, 1, PARAM_PROJ_W, 18, 18);
+    assert_product(t, PRODUCT_FC, 1, PARAM_GATE_W, 2 * 21, 18);
+    assert_product(t, PRODUCT_FCPROJ, 0, PARAM_FCPROJ_W, 18, 21);
+    param_table_destroy(&t);
+    s.tied = true;
+    require_ok(param_table_create(&s, &t));
+    assert_product(t, PRODUCT_HEAD, 0, PARAM_WTE, 128, 18);
+    param_table_destroy(&t);
+}
+
+static void assert_refused(struct gpt_shape s, const char *why)
+{
+    struct param_table *t;
     assert_int_equal(param_table_create(&s, &t), SHOAL_ECONFIG);
-    assert_non_null(strstr(shoal_failure_text(), "heads"));
-    s = odd;
-    s.layers = 0;
-    assert_int_equal(param_table_create(&s, &t), SHOAL_ECONFIG);
-    s = odd;
-    s.vocab_pad = 60;
-    assert_int_equal(param_table_create(&s, &t), SHOAL_ECONFIG);
+    assert_null(t);
+    if (!strstr(shoal_failure_text(), why))
+        fail_msg("'%s' does not say '%s'", shoal_failure_text(), why);
+}
+
+static void impossible_shapes_are_refused(void **state)
+{
+    (void)state;
+    struct gpt_shape s;
+    s = odd(ARCH_GPT2), s.heads = 4, assert_refused(s, "multiple of heads");
+    s = odd(ARCH_GPT2), s.layers = 0, assert_refused(s, "positive");
+    s = odd(ARCH_GPT2), s.ffn = 0, assert_refused(s, "ffn 0");
+    s = odd(ARCH_GPT2), s.vocab_pad = 60, assert_refused(s, "padded vocabulary");
+    s = odd(ARCH_GPT2), s.kv_heads = 1, assert_refused(s, "kv_heads 1");
+    s = odd(ARCH_GPT2), s.tied = false, assert_refused(s, "tied");
+    s = odd(ARCH_GPT2), s.arch = 2, assert_refused(s, "architecture 2");
+    s = odd(ARCH_LLAMA), s.kv_heads = 2, assert_refused(s, "multiple of kv_heads");
+    s = odd(ARCH_LLAMA), s.kv_heads = 0, assert_refused(s, "kv_heads 0");
+    s = odd(ARCH_LLAMA), s.width = 15, assert_refused(s, "heads of 5 numbers");
+    s = odd(ARCH_LLAMA), s.rope_theta = 0.0f, assert_refused(s, "rope_theta");
 }
 
 /* ---- initialisation -------------------------------------------------------------------------- */
@@ -120,11 +259,10 @@ static void assert_normal(const struct param_tensor *t, const float *x, double s
     assert_true(fabs(sqrt(square / (double)n) / std - 1.0) < 5.0 / sqrt(2.0 * (double)n));
 }
 
-static void initial_weights_are_gpt2s(void **state)
+static void assert_initial_weights(enum arch arch)
 {
-    (void)state;
     struct fixture f;
-    fixture_open(&f, 3, 5, 35, 61, 1, 14);
+    fixture_open_shape(&f, odd(arch), 1, 14);
     float *w = f.expert->weights;
     require_ok(expert_init(f.expert, 7, 0, 3));
     for (int i = 0; i < f.table->n_tensors; i++) {
@@ -143,6 +281,13 @@ static void initial_weights_are_gpt2s(void **state)
             assert_true(w[j] == 0.0f);
     }
     fixture_close(&f);
+}
+
+static void initial_weights_are_gpt2s(void **state)
+{
+    (void)state;
+    assert_initial_weights(ARCH_GPT2);
+    assert_initial_weights(ARCH_LLAMA);
 }
 
 /* Element i of a tensor is a function of (seed, stream, tensor, i), far into large tensors too. */
@@ -205,9 +350,12 @@ static void digest_sees_order_sign_and_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_are_gpt2s),
-        cmocka_unit_test(names_and_shapes_are_hugging_faces),
+        cmocka_unit_test(counts_are_the_released_models),
+        cmocka_unit_test(cuts_have_their_sizes),
+        cmocka_unit_test(names_and_shapes_are_hugging_faces_gpt2),
+        cmocka_unit_test(names_and_shapes_are_hugging_faces_llama),
         cmocka_unit_test(slab_is_aligned_without_overlap_and_in_ranges),
+        cmocka_unit_test(products_are_one_matrix),
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(initial_weights_are_gpt2s),
         cmocka_unit_test(initial_weights_are_keyed_by_element),

@@ -89,6 +89,16 @@ class Errors(RunTest):
         self.train_refused(ARGUMENTS, "population.experts", "model.layers",
                            sets=["population.experts=3"])
 
+    def test_evaluations_between_judgings(self):
+        self.train_refused(ARGUMENTS, "eval.every 30", "evolution.judge 20", "use 40",
+                           sets=["eval.every=30"])
+
+    def test_values_out_of_range(self):
+        for key, value, fragment in (("train.skip", "-1", "0"), ("train.skip_window", "1", "2 to 1024"),
+                                     ("train.wsd_decay", "1.5", "0 to 1"),
+                                     ("eval.windows", "-1", "0")):
+            self.train_refused(ARGUMENTS, key, value, fragment, sets=[f"{key}={value}"], on=(1,))
+
     def test_more_workers_than_experts(self):
         self.train_refused(ARGUMENTS, "5 workers", "4 experts", "population.experts", on=(6,))
 

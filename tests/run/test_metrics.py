@@ -5,7 +5,8 @@ import unittest
 from harness import EXPERTS, RunTest, events
 
 KEYS = {
-    "step": {"expert", "loss", "lr", "grad_norm", "tokens", "tokens_per_s"},
+    "worker": {"worker", "peak_flops_per_s"},
+    "step": {"expert", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "mfu"},
     "judge": {"fitness", "best"},
     "round": {"source", "seconds", "bytes"},
     "snapshot": {"seconds", "stall_s", "bytes"},
@@ -38,6 +39,21 @@ class Metrics(RunTest):
             self.assertEqual(event["tokens"], step * TOKENS_PER_STEP)
             self.assertGreater(event["tokens_per_s"], 0)
             self.assertLessEqual(event["lr"], 0.003)
+
+    def test_utilisation(self):
+        """Model FLOPs as a share of the worker's peak; experts 0 and 1 are worker 0's."""
+        peaks = {event["worker"]: event["peak_flops_per_s"] for event in self.of("worker")}
+        self.assertEqual(peaks.keys(), {0, 1})
+        layers, width, context, vocab = 2, 32, 32, 256
+        flops = 6 * (12 * layers * width**2 + width * vocab) + 6 * layers * width * context
+        for event in self.of("step"):
+            peak = peaks[event["expert"] // 2]
+            self.assertAlmostEqual(event["mfu"], event["tokens_per_s"] * flops / peak, places=12)
+            self.assertGreater(event["mfu"], 0)
+
+    def test_nothing_was_skipped(self):
+        self.assertEqual(self.of("end")[0]["skipped"], 0)
+        self.assertFalse([event for event in self.of("step") if "skipped" in event])
 
     def test_judgings(self):
         self.assertEqual([event["step"] for event in self.of("judge")], [0, 20, 40, 60])

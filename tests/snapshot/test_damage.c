@@ -8,19 +8,20 @@
 #include "snapshot/world.h"
 
 /* Read a shard of expert 1 with everything in it. */
-static enum shoal_status try_reading(const char *path, struct expert *into)
+static enum shoal_status try_reading(const char *path, struct expert *into, struct outlier *outlier)
 {
-    struct history_row *history = NULL;
-    int64_t n = 0;
-    const enum shoal_status st = shard_read(path, into, &history, &n);
-    mem_free(history);
+    struct shard_past past = {.n_judgings = 0};
+    const enum shoal_status st = shard_read(path, into, &past);
+    *outlier = past.outlier;
+    mem_free(past.judgings);
     return st;
 }
 
 static void expect_refused(struct world *w, const char *path, const char *says)
 {
     struct expert *e = expert_make(w, 1, true, 9);
-    assert_int_equal(try_reading(path, e), SHOAL_EFORMAT);
+    struct outlier outlier;
+    assert_int_equal(try_reading(path, e, &outlier), SHOAL_EFORMAT);
     assert_failure_says(path);
     assert_failure_says(says);
     expert_destroy(&e);
@@ -58,14 +59,15 @@ static bool noticed_or_harmless(const struct world *w, const struct expert *e, s
                                 bool *noticed)
 {
     struct shard_info info;
+    struct outlier outlier;
     *noticed = shard_read_info(w->path, &info) != SHOAL_OK;
     if (*noticed) return true;
     const bool same = strcmp(info.run_id, RUN_ID) == 0 && strcmp(info.config, w->text) == 0 &&
                       info.step == e->step && info.tokens == e->tokens && info.worker == 1 &&
                       info.parent == e->parent;
     shard_info_free(&info);
-    *noticed = try_reading(w->path, back) != SHOAL_OK;
-    return *noticed || (same && same_expert(e, back));
+    *noticed = try_reading(w->path, back, &outlier) != SHOAL_OK;
+    return *noticed || (same && same_expert(e, back) && same_outlier(&outlier));
 }
 
 static void put_byte(const char *path, size_t at, int byte)
@@ -173,9 +175,9 @@ static hid_t open_to_edit(const char *path)
 static void test_missing_dataset(void **state)
 {
     struct world *w = *state;
-    const char *const names[] = {"/params/h/1/attn/c_attn/weight", "/optim/m/wpe/weight",
-                                 "/optim/v/ln_f/bias", "/evo/own_best/h/0/mlp/c_fc/bias",
-                                 "/history/judgings"};
+    const char *const names[] = {
+        "/params/h/1/attn/c_attn/weight",  "/optim/m/wpe/weight",   "/optim/v/ln_f/bias",
+        "/evo/own_best/h/0/mlp/c_fc/bias", "/state/outlier/window", "/history/judgings"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct expert *e = good_shard(w);
         char says[128];
@@ -186,6 +188,22 @@ static void test_missing_dataset(void **state)
         expect_refused(w, w->path, says);
         expert_destroy(&e);
     }
+}
+
+/* Not damage: versions that did not look for outliers wrote none. */
+static void test_no_outliers(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = good_shard(w), *back = expert_make(w, 1, true, 9);
+    struct outlier outlier;
+    const hid_t file = open_to_edit(w->path);
+    assert_true(H5Ldelete(file, "/state/outlier", H5P_DEFAULT) >= 0);
+    assert_true(H5Fclose(file) >= 0);
+    assert_int_equal(try_reading(w->path, back, &outlier), SHOAL_OK);
+    assert_true(same_expert(e, back));
+    assert_true(outlier.n == 0 && outlier.in_a_row == 0 && outlier.skipped == 0);
+    expert_destroy(&e);
+    expert_destroy(&back);
 }
 
 static void test_missing_group(void **state)
@@ -324,10 +342,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_truncated),       cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_flipped_text),    cmocka_unit_test(test_flipped_weight),
-        cmocka_unit_test(test_missing_dataset), cmocka_unit_test(test_missing_group),
-        cmocka_unit_test(test_wrong_shape),     cmocka_unit_test(test_other_model),
-        cmocka_unit_test(test_attributes),      cmocka_unit_test(test_not_a_snapshot),
-        cmocka_unit_test(test_mistaken),
+        cmocka_unit_test(test_missing_dataset), cmocka_unit_test(test_no_outliers),
+        cmocka_unit_test(test_missing_group),   cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_other_model),     cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_not_a_snapshot),  cmocka_unit_test(test_mistaken),
     };
     return cmocka_run_group_tests_name("damage", tests, world_open, world_close);
 }

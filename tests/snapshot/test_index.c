@@ -118,7 +118,7 @@ static void test_damaged_are_skipped(void **state)
     struct shard_info info = info_of(w, e);
     strcpy(info.run_id, "another");
     info.step = 16;
-    assert_int_equal(shard_write(missing, &info, e, NULL, 0, NULL), SHOAL_OK);
+    assert_int_equal(shard_write(missing, &info, e, some_past(), NULL), SHOAL_OK);
     expert_destroy(&e);
     assert_int_equal(index_check(index_at(run, 16)), SHOAL_EFORMAT);
     assert_failure_says("is of run another");

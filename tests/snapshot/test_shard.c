@@ -1,4 +1,5 @@
 /* test_shard.c - experts survive the disk bit for bit. */
+#include <math.h>
 #include <string.h>
 #include "base/memory.h"
 #include "snapshot/world.h"
@@ -9,19 +10,20 @@ static void round_trip(struct world *w, bool with_extras)
     const char *path = world_path(w, "shard.h5");
     assert_int_equal(write_expert(w, path, e), SHOAL_OK);
 
-    struct history_row *history = NULL;
-    int64_t n = 0;
+    struct shard_past past;
+    memset(&past, 0x55, sizeof past);         /* this too */
     back = expert_make(w, 1, with_extras, 8); /* whatever is in it must be replaced */
     back->step = back->tokens = back->position = 0;
     back->own_best_fitness = back->fitness = 0;
     memset(back->weights, 0x55, (size_t)w->table->n_params * sizeof(float)); /* padding too */
-    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_OK);
+    assert_int_equal(shard_read(path, back, &past), SHOAL_OK);
     assert_true(same_expert(e, back));
-    assert_int_equal(n, 3);
-    assert_int_equal(history[2].step, 100);
-    assert_true(history[0].train_loss == 5.75 && history[2].time_s == 2.5);
-    assert_true(history[1].fitness != history[1].fitness);
-    mem_free(history);
+    assert_true(same_outlier(&past.outlier));
+    assert_int_equal(past.n_judgings, 3);
+    assert_int_equal(past.judgings[2].step, 100);
+    assert_true(past.judgings[0].train_loss == 5.75 && past.judgings[2].time_s == 2.5);
+    assert_true(past.judgings[1].fitness != past.judgings[1].fitness);
+    mem_free(past.judgings);
     expert_destroy(&e);
     expert_destroy(&back);
 }
@@ -43,16 +45,39 @@ static void test_own_best_that_is_none_yet(void **state)
     const char *path = world_path(w, "none-yet.h5");
     const uint64_t nan_bits = 0x7ff8000000000123u; /* a payload, to see that no NaN is made anew */
     memcpy(&e->own_best_fitness, &nan_bits, sizeof nan_bits);
-    struct history_row *history = NULL;
-    int64_t n = -1;
+    struct shard_past past = *some_past();
+    const struct shard_past nothing = {.n_judgings = 0};
     const struct shard_info info = info_of(w, e);
-    assert_int_equal(shard_write(path, &info, e, NULL, 0, NULL), SHOAL_OK);
-    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_OK);
+    assert_int_equal(shard_write(path, &info, e, &nothing, NULL), SHOAL_OK);
+    assert_int_equal(shard_read(path, back, &past), SHOAL_OK);
     assert_true(same_expert(e, back));
-    assert_int_equal(n, 0);
-    mem_free(history);
+    assert_int_equal(past.n_judgings, 0);
+    assert_memory_equal(&past.outlier, &nothing.outlier, sizeof nothing.outlier);
+    mem_free(past.judgings);
     expert_destroy(&e);
     expert_destroy(&back);
+}
+
+/* A full window of the largest size. */
+static void test_longest_window(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 0, false, 1);
+    struct shard_past past = *some_past(), back = *some_past();
+    const char *path = world_path(w, "window.h5");
+    const struct shard_info info = info_of(w, e);
+    past.outlier.n = SHOAL_MAX_SKIP_WINDOW;
+    for (int i = 0; i < SHOAL_MAX_SKIP_WINDOW; i++)
+        past.outlier.row[i] = (struct outlier_row){i / 7.0, 1e-3 * i};
+    assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
+    assert_int_equal(shard_read(path, e, &back), SHOAL_OK);
+    assert_memory_equal(&back.outlier, &past.outlier, sizeof past.outlier);
+    mem_free(back.judgings);
+    past.outlier.row[77].loss = (double)NAN; /* nothing of ours writes that */
+    assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
+    assert_int_equal(shard_read(path, e, &back), SHOAL_EFORMAT);
+    assert_failure_says("row 77 of /state/outlier/window is not finite");
+    expert_destroy(&e);
 }
 
 static void test_info_and_config(void **state)
@@ -92,9 +117,8 @@ static void test_weights_only(void **state)
     assert_true(bytes < 2 * w->table->n_real * (int64_t)sizeof(float) + 65536);
     assert_int_equal(shard_read_weights(path, w->table, w->dev, back->weights), SHOAL_OK);
     assert_memory_equal(e->weights, back->weights, (size_t)w->table->n_params * sizeof(float));
-    struct history_row *history = NULL;
-    int64_t n = 0;
-    assert_int_equal(shard_read(path, back, &history, &n), SHOAL_EFORMAT);
+    struct shard_past past = {.n_judgings = 0};
+    assert_int_equal(shard_read(path, back, &past), SHOAL_EFORMAT);
     assert_failure_says("weights only");
     expert_destroy(&e);
     expert_destroy(&back);
@@ -107,12 +131,11 @@ static void test_wrong_expert_or_missing_velocity(void **state)
     struct expert *e = expert_make(w, 0, false, 4), *other = expert_make(w, 1, false, 4);
     struct expert *swarm = expert_make(w, 0, true, 4);
     const char *path = world_path(w, "shard.h5");
-    struct history_row *history = NULL;
-    int64_t n = 0;
+    struct shard_past past = {.n_judgings = 0};
     assert_int_equal(write_expert(w, path, e), SHOAL_OK);
-    assert_int_equal(shard_read(path, other, &history, &n), SHOAL_EFORMAT);
+    assert_int_equal(shard_read(path, other, &past), SHOAL_EFORMAT);
     assert_failure_says("holds expert 0, expected expert 1");
-    assert_int_equal(shard_read(path, swarm, &history, &n), SHOAL_EFORMAT);
+    assert_int_equal(shard_read(path, swarm, &past), SHOAL_EFORMAT);
     assert_failure_says("/evo/velocity");
     expert_destroy(&e);
     expert_destroy(&other);
@@ -135,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_round_trip_with_velocity_and_own_best),
         cmocka_unit_test(test_own_best_that_is_none_yet),
+        cmocka_unit_test(test_longest_window),
         cmocka_unit_test(test_info_and_config),
         cmocka_unit_test(test_weights_only),
         cmocka_unit_test(test_wrong_expert_or_missing_velocity),

@@ -93,6 +93,11 @@ def check_shard(run):
         state = dict(file["state"].attrs)
         check(state == {"step": 16, "position": 402, "tokens": 5000000002, "parent": 3,
                         "fitness": 4.5}, "state is", state)
+        outlier = file["state/outlier"]
+        check(dict(outlier.attrs) == {"skipped": 1234567890123, "in_a_row": 3}, dict(outlier.attrs))
+        window = outlier["window"][...]
+        check(window.dtype.names == ("loss", "grad_norm") and len(window) == 5, window)
+        check(window["loss"][3] == 1 / 3 and window["grad_norm"][1] == 1e308, window)
         check(file["evo/own_best"].attrs["own_best_fitness"] == 1.25)
         history = file["history/judgings"][...]
         check(history.dtype.names == ("step", "fitness", "train_loss", "time_s"), history.dtype)

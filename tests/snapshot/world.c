@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 
-enum { EXPERTS = 3, HISTORY = 3 };
+enum { EXPERTS = 3 };
 
 int world_open(void **state)
 {
@@ -107,13 +107,31 @@ struct shard_info info_of(const struct world *w, const struct expert *e)
                                .config = w->text};
 }
 
+const struct shard_past *some_past(void)
+{
+    static struct history_row history[] = {
+        {0, 5.5, 5.75, 0.5}, {50, NAN, NAN, 1.5}, {100, 2.5, 2.25, 2.5}};
+    static const struct shard_past past = {
+        .judgings = history,
+        .n_judgings = sizeof history / sizeof history[0],
+        .outlier = {
+            .row = {{2.5, 0.1}, {-0.0, 1e308}, {5e-324, 3.0}, {1.0 / 3.0, 0.7}, {2.25, 1.0}},
+            .n = 5,
+            .in_a_row = 3,
+            .skipped = 1234567890123}};
+    return &past;
+}
+
+bool same_outlier(const struct outlier *o)
+{
+    return memcmp(o, &some_past()->outlier, sizeof *o) == 0;
+}
+
 enum shoal_status write_expert(const struct world *w, const char *path, const struct expert *e)
 {
-    const struct history_row history[HISTORY] = {
-        {0, 5.5, 5.75, 0.5}, {50, NAN, NAN, 1.5}, {100, 2.5, 2.25, 2.5}};
     const struct shard_info info = info_of(w, e);
     int64_t bytes = 0;
-    const enum shoal_status st = shard_write(path, &info, e, history, HISTORY, &bytes);
+    const enum shoal_status st = shard_write(path, &info, e, some_past(), &bytes);
     if (st == SHOAL_OK) assert_true(bytes > 0);
     return st;
 }

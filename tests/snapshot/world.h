@@ -33,7 +33,12 @@ struct expert *expert_make(const struct world *w, int number, bool with_extras, 
 bool same_expert(const struct expert *a, const struct expert *b);
 /* What a shard of e says about itself. */
 struct shard_info info_of(const struct world *w, const struct expert *e);
-/* Write e with a history of three rows, the middle one all NaN. */
+/* What write_expert puts behind an expert: three judgings, the middle one all NaN, and a window of
+ * five steps. Borrowed. */
+const struct shard_past *some_past(void);
+/* Whether the window and its counters are those of some_past, bit for bit. */
+bool same_outlier(const struct outlier *o);
+/* Write e with some_past. */
 enum shoal_status write_expert(const struct world *w, const char *path, const struct expert *e);
 
 /* Shards of all experts at `step`, without an index. */

@@ -8,11 +8,15 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 
 SCALARS = ["config/config.h"]  # what a decision may depend on
 LEDGER = ["evo/plan.h", "evo/ledger.h", "evo/protocol.h"]
-MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h"]
-DATA = ["data/data.h", "data/tokenize.h"]
+MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h", "model/flops.h"]
+DATA = ["data/data.h", "data/tokenize.h", "data/tokenizer.h"]
 SNAPSHOT = ["snapshot/index.h", "snapshot/shard.h"]
 KERNELS = ["kernels/kernels.h"]
+OUTLIER = ["optim/outlier.h"]  # scalars too
 RUN = ["comm/comm.h", "worker/worker.h", "coordinator/coordinator.h"]
+# What a run will take, before it runs.
+PLAN = ["worker/exchange.h", "worker/memory.h", "worker/pace.h", "worker/peak.h", "worker/slice.h",
+        "evo/operators.h"]
 
 # Files by the beginning of their path; the first match decides. A file may include the headers
 # listed, those of its own folder unless it says ALONE, and those of base/.
@@ -23,17 +27,19 @@ ALLOWED = [
     ("data/", []),
     ("kernels/", SCALARS),
     ("model/", SCALARS + KERNELS),
+    ("optim/outlier.", SCALARS + OUTLIER + [ALONE]),
     ("optim/", SCALARS + KERNELS + MODEL),
     ("evo/plan.", SCALARS + LEDGER + [ALONE]),
     ("evo/ledger.", SCALARS + LEDGER + [ALONE]),
     ("evo/protocol.", SCALARS + LEDGER + [ALONE]),
     ("evo/", SCALARS + KERNELS + MODEL),
     ("comm/", []),
-    ("snapshot/", SCALARS + KERNELS + MODEL + ["evo/plan.h", "evo/ledger.h"]),
-    ("coordinator/", SCALARS + LEDGER + ["comm/comm.h", "snapshot/index.h"]),
+    ("snapshot/", SCALARS + KERNELS + MODEL + OUTLIER + ["evo/plan.h", "evo/ledger.h"]),
+    ("coordinator/", SCALARS + LEDGER + OUTLIER + ["comm/comm.h", "snapshot/index.h"]),
     ("worker/", SCALARS + KERNELS + MODEL + LEDGER + ["evo/operators.h", "data/data.h",
                                                       "optim/optim.h", "comm/comm.h"] + SNAPSHOT),
-    ("commands/", SCALARS + KERNELS + MODEL + LEDGER + DATA + SNAPSHOT + RUN + ["coordinator/format.h"]),
+    ("commands/", SCALARS + KERNELS + MODEL + LEDGER + DATA + SNAPSHOT + RUN + PLAN
+     + ["coordinator/format.h"]),
     ("main.c", ["commands/commands.h", ALONE]),
 ]
 
@@ -45,6 +51,7 @@ LIBRARIES = [
     (r"(oneapi/dnnl/)?dnnl\w*\.h", ["kernels/cpu/"]),
     (r"(cuda|cublas|cudnn|curand)\w*\.(h|hpp)", ["kernels/cuda/", "comm/nccl"]),
     (r"yaml\.h", ["config/"]),
+    (r"json-c/\w+\.h", ["data/vocabulary"]),
     (r"omp\.h", ["kernels/cpu/"]),
 ]
 

@@ -4,9 +4,11 @@
  * then TILE queries at a time meet TILE keys at a time: scores = Q . K^T, of each row the running
  * maximum and sum are brought up to date, and the output is rescaled and receives P . V. Tiles
  * right of the diagonal are never touched; on the diagonal, products stop at the last key a group
- * of TILE_ROWS queries may see. All products are tile.c's, in f32 whatever the type of qkv. */
+ * of TILE_ROWS queries may see. All products are tile.c's, in f32 whatever the type of qkv; where
+ * the processor multiplies bf16, attention16.c does it. */
 #include <math.h>
 #include <omp.h>
+#include "kernels/cpu/attention16.h"
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
@@ -164,20 +166,22 @@ static void attend(const struct heads *h, struct work *w, struct head query, str
 }
 
 enum shoal_status cpu_attention(struct device *dev, struct view out, struct view stats,
-                                struct view qkv, int heads)
+                                struct view qkv, struct attention_shape shape)
 {
-    const struct heads h = heads_of(qkv, heads);
+    const struct heads h = heads_of(qkv, shape);
     const int64_t n = h.batch * h.count;
     const int team = cpu_team(dev, n * h.context * h.context * h.size / 16);
     char *memory;
+    if (attention16_covers(dev, &h)) return attention16(dev, &h, out, stats, qkv);
     SHOAL_TRY(cpu_scratch(
         dev, (size_t)team * (sizeof(struct work) + 64 + (size_t)work_floats(&h) * sizeof(float)),
         &memory));
 #pragma omp parallel for schedule(static) num_threads(team)
     for (int64_t i = 0; i < n; i++) {
         struct work *const w = work_at(&h, memory, omp_get_thread_num());
-        head_load_transposed(&h, w->keys, head_in_qkv(&h, qkv, i, HEAD_KEY));
-        head_load(&h, w->values, head_in_qkv(&h, qkv, i, HEAD_VALUE), 0, h.padded_context, 1.0f);
+        head_load_transposed(&h, w->keys, head_in_qkv(&h, qkv, i / h.group, HEAD_KEY));
+        head_load(&h, w->values, head_in_qkv(&h, qkv, i / h.group, HEAD_VALUE), 0, h.padded_context,
+                  1.0f);
         for (int64_t t = 0; t < h.context; t += TILE)
             attend(&h, w, head_in_qkv(&h, qkv, i, HEAD_QUERY), head_in_out(&h, out, i),
                    (float *)stats.data + i * h.context, t,

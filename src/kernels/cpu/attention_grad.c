@@ -2,11 +2,13 @@
  *
  * p = e^(score - stats) is computed again from the saved log-sum-exp. With delta = dout . out,
  *   dv += p^T dout,   ds = p (dout v^T - delta),   dq += ds k scale,   dk += ds^T q scale.
- * A task is one head of one sequence and runs in one thread, TILE queries against TILE keys at a
- * time, so sums have one order whatever the team. The scale is in the loaded queries; on the
- * diagonal, products start and stop where the mask does. */
+ * A task is one head of keys and values of one sequence with all heads of queries that share it,
+ * and runs in one thread, TILE queries against TILE keys at a time, so sums have one order whatever
+ * the team. The scale is in the loaded queries; on the diagonal, products start and stop where the
+ * mask does. */
 #include <math.h>
 #include <omp.h>
+#include "kernels/cpu/attention16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
 #include "kernels/cpu/simd_math.h"
@@ -134,9 +136,9 @@ static void meet(const struct heads *h, struct work *w, int64_t t, int64_t n, in
     }
 }
 
-/* Where one head's numbers come from and go to. */
+/* Where the numbers of one head of queries come from and go to. */
 struct task {
-    struct head query, key, value, dquery, dkey, dvalue, dout, out;
+    struct head query, dquery, dout, out;
     const float *stats;
 };
 
@@ -162,11 +164,6 @@ static void load_queries(const struct heads *h, struct work *w, const struct tas
 
 static void attend_grad(const struct heads *h, struct work *w, const struct task *task)
 {
-    head_load_transposed(h, w->keys_t, task->key);
-    head_load_transposed(h, w->values_t, task->value);
-    head_load(h, w->keys, task->key, 0, h->padded_context, 1.0f);
-    for (int64_t i = 0; i < 2 * h->padded_context * h->padded_size; i++)
-        w->dkeys[i] = 0.0f; /* and dvalues, which follows */
     for (int64_t t = 0; t < h->context; t += TILE) {
         const int64_t n = h->context - t < TILE ? h->context - t : TILE;
         load_queries(h, w, task, t, n);
@@ -174,32 +171,47 @@ static void attend_grad(const struct heads *h, struct work *w, const struct task
             meet(h, w, t, n, key_tile);
         head_store(h, task->dquery, w->dquery, t, n, 1.0f / sqrtf((float)h->size));
     }
-    head_store(h, task->dkey, w->dkeys, 0, h->context, 1.0f);
-    head_store(h, task->dvalue, w->dvalues, 0, h->context, 1.0f);
+}
+
+struct gradient {
+    struct view dqkv, dout, out, stats, qkv;
+};
+
+/* Head `index` of keys and values, with its queries. */
+static void shared_grad(const struct heads *h, struct work *w, const struct gradient *g,
+                        int64_t index)
+{
+    head_load_transposed(h, w->keys_t, head_in_qkv(h, g->qkv, index, HEAD_KEY));
+    head_load_transposed(h, w->values_t, head_in_qkv(h, g->qkv, index, HEAD_VALUE));
+    head_load(h, w->keys, head_in_qkv(h, g->qkv, index, HEAD_KEY), 0, h->padded_context, 1.0f);
+    for (int64_t i = 0; i < 2 * h->padded_context * h->padded_size; i++)
+        w->dkeys[i] = 0.0f; /* and dvalues, which follows */
+    for (int64_t i = index * h->group; i < (index + 1) * h->group; i++) {
+        const struct task task = {head_in_qkv(h, g->qkv, i, HEAD_QUERY),
+                                  head_in_qkv(h, g->dqkv, i, HEAD_QUERY),
+                                  head_in_out(h, g->dout, i), head_in_out(h, g->out, i),
+                                  (const float *)g->stats.data + i * h->context};
+        attend_grad(h, w, &task);
+    }
+    head_store(h, head_in_qkv(h, g->dqkv, index, HEAD_KEY), w->dkeys, 0, h->context, 1.0f);
+    head_store(h, head_in_qkv(h, g->dqkv, index, HEAD_VALUE), w->dvalues, 0, h->context, 1.0f);
 }
 
 enum shoal_status cpu_attention_grad(struct device *dev, struct view dqkv, struct view dout,
-                                     struct view out, struct view stats, struct view qkv, int heads)
+                                     struct view out, struct view stats, struct view qkv,
+                                     struct attention_shape shape)
 {
-    const struct heads h = heads_of(qkv, heads);
-    const int64_t n = h.batch * h.count;
-    const int team = cpu_team(dev, n * h.context * h.context * h.size / 16);
+    const struct heads h = heads_of(qkv, shape);
+    const struct gradient g = {dqkv, dout, out, stats, qkv};
+    const int64_t n = h.batch * h.kv_count;
+    const int team = cpu_team(dev, n * h.group * h.context * h.context * h.size / 16);
     char *memory;
+    if (attention16_covers(dev, &h)) return attention16_grad(dev, &h, dqkv, dout, out, stats, qkv);
     SHOAL_TRY(cpu_scratch(
         dev, (size_t)team * (sizeof(struct work) + 64 + (size_t)work_floats(&h) * sizeof(float)),
         &memory));
 #pragma omp parallel for schedule(static) num_threads(team)
-    for (int64_t i = 0; i < n; i++) {
-        const struct task task = {head_in_qkv(&h, qkv, i, HEAD_QUERY),
-                                  head_in_qkv(&h, qkv, i, HEAD_KEY),
-                                  head_in_qkv(&h, qkv, i, HEAD_VALUE),
-                                  head_in_qkv(&h, dqkv, i, HEAD_QUERY),
-                                  head_in_qkv(&h, dqkv, i, HEAD_KEY),
-                                  head_in_qkv(&h, dqkv, i, HEAD_VALUE),
-                                  head_in_out(&h, dout, i),
-                                  head_in_out(&h, out, i),
-                                  (const float *)stats.data + i * h.context};
-        attend_grad(&h, work_at(&h, memory, omp_get_thread_num()), &task);
-    }
+    for (int64_t i = 0; i < n; i++)
+        shared_grad(&h, work_at(&h, memory, omp_get_thread_num()), &g, i);
     return SHOAL_OK;
 }

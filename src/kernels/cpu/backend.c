@@ -21,6 +21,7 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
     cpu->base.ops = &cpu_ops;
     cpu->base.is_host = true;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads();
+    cpu->vectors16 = cpu_has_vectors16();
     (void)snprintf(cpu->base.describe, sizeof cpu->base.describe, "cpu, %d thread%s, %s",
                    cpu->threads, cpu->threads == 1 ? "" : "s", gemm_isa_name());
     const enum shoal_status st = gemm_cache_create(&cpu->gemms);
@@ -110,16 +111,20 @@ const struct kernel_ops cpu_ops = {
     .zero = cpu_zero,
     .sync = cpu_sync,
     .convert = cpu_convert,
-    .add = cpu_add,
     .embed = cpu_embed,
     .embed_grad = cpu_embed_grad,
     .matmul = cpu_matmul,
+    .matmul_residual = cpu_matmul_residual,
+    .matmul_gelu = cpu_matmul_gelu,
     .matmul_grad_x = cpu_matmul_grad_x,
+    .matmul_gelu_grad_x = cpu_matmul_gelu_grad_x,
     .matmul_grad_w = cpu_matmul_grad_w,
-    .layernorm = cpu_layernorm,
-    .layernorm_grad = cpu_layernorm_grad,
+    .norm = cpu_norm,
+    .norm_grad = cpu_norm_grad,
     .gelu = cpu_gelu,
-    .gelu_grad = cpu_gelu_grad,
+    .swiglu = cpu_swiglu,
+    .swiglu_grad = cpu_swiglu_grad,
+    .rope = cpu_rope,
     .attention = cpu_attention,
     .attention_grad = cpu_attention_grad,
     .attention_decode = cpu_attention_decode,

@@ -12,6 +12,7 @@ struct cpu_device {
     int threads;
     void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
     size_t scratch_bytes;
+    bool vectors16;           /* tile16.h works on this processor, and nothing is better */
     struct gemm_cache *gemms; /* oneDNN engine, stream and primitives, one per shape met */
 };
 
@@ -51,34 +52,42 @@ void cpu_add_column_sums(struct device *dev, float *to, const void *x, bool x16,
                          int64_t cols);
 
 enum shoal_status cpu_convert(struct device *dev, struct view out, struct view x);
-enum shoal_status cpu_add(struct device *dev, struct view sum, struct view a, struct view b);
 enum shoal_status cpu_embed(struct device *dev, struct view out, struct view tokens,
                             struct view wte, struct view wpe);
 enum shoal_status cpu_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                  struct view dout, struct view tokens);
 enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x, struct view w,
                              struct view bias);
+enum shoal_status cpu_matmul_residual(struct device *dev, struct view sum, struct view residual,
+                                      struct view x, struct view w, struct view bias);
+enum shoal_status cpu_matmul_gelu(struct device *dev, struct view out, struct view pre,
+                                  struct view x, struct view w, struct view bias);
 enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                    struct view w, bool accumulate);
+                                    struct view w);
+enum shoal_status cpu_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
+                                         struct view w, struct view pre);
 enum shoal_status cpu_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                    struct view dout, struct view x);
-enum shoal_status cpu_layernorm(struct device *dev, struct view out, struct view mean,
-                                struct view rstd, struct view x, struct view gain, struct view bias,
-                                float eps);
-enum shoal_status cpu_layernorm_grad(struct device *dev, struct view dx, struct view dgain,
-                                     struct view dbias, struct view dout, struct view x,
-                                     struct view mean, struct view rstd, struct view gain);
+                                    struct view dout, struct view x, bool accumulate);
+enum shoal_status cpu_norm(struct device *dev, struct view out, struct view mean, struct view rstd,
+                           struct view x, struct view gain, struct view bias, float eps);
+enum shoal_status cpu_norm_grad(struct device *dev, struct view dx, struct view dx16,
+                                struct view dgain, struct view dbias, struct view dout,
+                                struct view x, struct view mean, struct view rstd,
+                                struct view gain);
 enum shoal_status cpu_gelu(struct device *dev, struct view out, struct view x);
-enum shoal_status cpu_gelu_grad(struct device *dev, struct view dx, struct view dout,
-                                struct view x);
+enum shoal_status cpu_swiglu(struct device *dev, struct view out, struct view x);
+enum shoal_status cpu_swiglu_grad(struct device *dev, struct view dx, struct view dout,
+                                  struct view x);
+enum shoal_status cpu_rope(struct device *dev, struct view qkv, struct attention_shape shape,
+                           int64_t first, float theta, bool back);
 enum shoal_status cpu_attention(struct device *dev, struct view out, struct view stats,
-                                struct view qkv, int heads);
+                                struct view qkv, struct attention_shape shape);
 enum shoal_status cpu_attention_grad(struct device *dev, struct view dqkv, struct view dout,
                                      struct view out, struct view stats, struct view qkv,
-                                     int heads);
+                                     struct attention_shape shape);
 enum shoal_status cpu_attention_decode(struct device *dev, struct view out, struct view keys,
                                        struct view values, struct view qkv, int64_t position,
-                                       int heads);
+                                       struct attention_shape shape);
 enum shoal_status cpu_xent(struct device *dev, struct view losses, struct view logits,
                            struct view targets, int vocab, float scale, bool with_grad);
 enum shoal_status cpu_sum(struct device *dev, double *out, const float *x, int64_t n);
@@ -95,22 +104,38 @@ enum shoal_status cpu_mutate(struct device *dev, float *x, const float *m, const
 enum shoal_status cpu_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
                             float beta);
 
-/* gemm.c: row-major matrix products through oneDNN. */
+/* gemm.c: row-major matrix products, each with what is done to the product before it is stored. */
 enum gemm_kind {
-    GEMM_NT, /* c (m, n) = a (m, k) . b (n, k)^T + bias (n) */
-    GEMM_NN, /* c (m, n) = a (m, k) . b (k, n) */
-    GEMM_TN  /* c (m, n) = a (k, m)^T . b (k, n) */
+    GEMM_NT, /* a (m, k) . b (n, k)^T */
+    GEMM_NN, /* a (m, k) . b (k, n) */
+    GEMM_TN  /* a (k, m)^T . b (k, n) */
+};
+/* p is the product plus the bias, if there is one. */
+enum gemm_epilogue {
+    GEMM_STORE,     /* c = p */
+    GEMM_ADD,       /* c (f32) += p */
+    GEMM_RESIDUAL,  /* c (f32) = aux (f32) + p; c may be aux */
+    GEMM_GELU,      /* aux = p, c = GELU(p); aux has c's type */
+    GEMM_GELU_GRAD, /* c = p * GELU'(aux); aux has c's type */
 };
 struct gemm {
     int64_t m, n, k;
     enum gemm_kind kind;
     enum dtype in, out; /* of a and b; of c */
-    bool bias;          /* f32 */
-    bool accumulate;    /* c is added to */
+    enum gemm_epilogue epilogue;
+};
+struct gemm_data {
+    void *c; /* (m, n) */
+    const void *a, *b;
+    const float *bias; /* (n), or NULL; kinds NT and NN only */
+    void *aux;         /* (m, n), or NULL where the epilogue has none */
+    float *a_sums;     /* (m) += sums of a over k, or NULL; kind TN only: the gradient of a bias */
 };
 enum shoal_status gemm_cache_create(struct gemm_cache **out);
 void gemm_cache_destroy(struct gemm_cache **cache);
 /* Instruction set oneDNN uses: "avx512_core_bf16". */
 const char *gemm_isa_name(void);
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, void *c, const void *a,
-                           const void *b, const void *bias);
+/* Whether tile16.h is compiled in and this processor multiplies bf16 in vector registers, but not
+ * in matrix registers (AMX), which would be faster. */
+bool cpu_has_vectors16(void);
+enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d);

@@ -47,21 +47,22 @@ static void decode_head(float *out, float *score, const struct decode *t)
 
 enum shoal_status cpu_attention_decode(struct device *dev, struct view out, struct view keys,
                                        struct view values, struct view qkv, int64_t position,
-                                       int heads)
+                                       struct attention_shape shape)
 {
-    const int64_t width = keys.dim[1], size = width / heads, positions = position + 1;
-    const float *const x = qkv.data;
+    const int64_t width = keys.dim[1], size = width / shape.kv_heads, positions = position + 1;
+    const int64_t group = shape.heads / shape.kv_heads;
+    const float *const query = qkv.data, *const key = query + shape.heads * size;
     float *scores;
     /* room for a full cache at once, so that it does not grow with every token */
-    SHOAL_TRY(cpu_scratch(dev, (size_t)(heads * keys.dim[0]) * sizeof(float), &scores));
-    memcpy((float *)keys.data + position * width, x + width, (size_t)width * sizeof *x);
-    memcpy((float *)values.data + position * width, x + 2 * width, (size_t)width * sizeof *x);
-    const int team = cpu_team(dev, 2 * positions * width);
+    SHOAL_TRY(cpu_scratch(dev, (size_t)(shape.heads * keys.dim[0]) * sizeof(float), &scores));
+    memcpy((float *)keys.data + position * width, key, (size_t)width * sizeof *key);
+    memcpy((float *)values.data + position * width, key + width, (size_t)width * sizeof *key);
+    const int team = cpu_team(dev, 2 * positions * shape.heads * size);
 #pragma omp parallel for schedule(static) num_threads(team)
-    for (int h = 0; h < heads; h++) {
-        const struct decode t = {x + h * size,
-                                 (const float *)keys.data + h * size,
-                                 (const float *)values.data + h * size,
+    for (int h = 0; h < shape.heads; h++) {
+        const struct decode t = {query + h * size,
+                                 (const float *)keys.data + h / group * size,
+                                 (const float *)values.data + h / group * size,
                                  positions,
                                  width,
                                  size};

@@ -1,4 +1,4 @@
-/* elementwise.c - conversion, sums of tensors. Bound by memory. */
+/* elementwise.c - conversion, weighted sums of tensors. Bound by memory. */
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 
@@ -24,31 +24,6 @@ enum shoal_status cpu_convert(struct device *dev, struct view out, struct view x
             convert_piece(to, from, cpu_piece(n, p), true, false);
         else
             convert_piece(to, from, cpu_piece(n, p), false, true);
-    }
-    return SHOAL_OK;
-}
-
-SPECIALISED void add_piece(float *sum, const float *a, const void *b, int64_t n, bool b16)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        sum[i] = a[i] + element_get(b, i, b16);
-}
-
-enum shoal_status cpu_add(struct device *dev, struct view sum, struct view a, struct view b)
-{
-    const int64_t n = view_count(a);
-    const bool b16 = b.dtype == DTYPE_BF16;
-    const int team = cpu_team(dev, n);
-#pragma omp parallel for schedule(static) num_threads(team)
-    for (int64_t p = 0; p < cpu_pieces(n); p++) {
-        const int64_t at = p * CPU_PIECE, count = cpu_piece(n, p);
-        float *const to = (float *)sum.data + at;
-        const float *const x = (const float *)a.data + at;
-        if (b16)
-            add_piece(to, x, element_at(b.data, at, true), count, true);
-        else
-            add_piece(to, x, element_at(b.data, at, false), count, false);
     }
     return SHOAL_OK;
 }

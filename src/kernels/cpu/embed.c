@@ -2,7 +2,15 @@
  *
  * The backward pass scatters rows, and several rows may hit the same token: each thread owns a
  * range of columns and walks all rows in order, so sums have one order whatever the team. */
+#include <string.h>
 #include "kernels/cpu/cpu.h"
+
+static inline void add_row(float *restrict to, const float *restrict x, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        to[i] += x[i];
+}
 
 enum shoal_status cpu_embed(struct device *dev, struct view out, struct view tokens,
                             struct view wte, struct view wpe)
@@ -13,11 +21,8 @@ enum shoal_status cpu_embed(struct device *dev, struct view out, struct view tok
 #pragma omp parallel for schedule(static) num_threads(team)
     for (int64_t i = 0; i < rows; i++) {
         float *const to = (float *)out.data + i * cols;
-        const float *const what = (const float *)wte.data + token[i] * cols;
-        const float *const where = (const float *)wpe.data + i % context * cols;
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++)
-            to[c] = what[c] + where[c];
+        memcpy(to, (const float *)wte.data + token[i] * cols, (size_t)cols * sizeof *to);
+        if (wpe.data) add_row(to, (const float *)wpe.data + i % context * cols, cols);
     }
     return SHOAL_OK;
 }
@@ -37,13 +42,8 @@ enum shoal_status cpu_embed_grad(struct device *dev, struct view dwte, struct vi
         const int64_t n = cols - begin < EMBED_COLUMNS ? cols - begin : EMBED_COLUMNS;
         for (int64_t i = 0; i < rows; i++) {
             const float *const d = (const float *)dout.data + i * cols + begin;
-            float *const what = (float *)dwte.data + token[i] * cols + begin;
-            float *const where = (float *)dwpe.data + i % context * cols + begin;
-#pragma omp simd
-            for (int64_t c = 0; c < n; c++) {
-                what[c] += d[c];
-                where[c] += d[c];
-            }
+            add_row((float *)dwte.data + token[i] * cols + begin, d, n);
+            if (dwpe.data) add_row((float *)dwpe.data + i % context * cols + begin, d, n);
         }
     }
     return SHOAL_OK;

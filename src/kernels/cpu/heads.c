@@ -4,14 +4,17 @@
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/tile.h"
 
-struct heads heads_of(struct view qkv, int count)
+struct heads heads_of(struct view qkv, struct attention_shape shape)
 {
-    const int64_t width = qkv.dim[2] / 3, size = width / count;
+    const int64_t row = qkv.dim[2], size = row / (shape.heads + 2 * shape.kv_heads);
     const struct heads h = {.batch = qkv.dim[0],
                             .context = qkv.dim[1],
-                            .width = width,
-                            .count = count,
+                            .count = shape.heads,
                             .size = size,
+                            .kv_count = shape.kv_heads,
+                            .group = shape.heads / shape.kv_heads,
+                            .row = row,
+                            .width = shape.heads * size,
                             .padded_size = round_up(size, TILE_VECTOR),
                             .padded_context = round_up(qkv.dim[1], TILE),
                             .is16 = qkv.dtype == DTYPE_BF16};
@@ -20,9 +23,12 @@ struct heads heads_of(struct view qkv, int count)
 
 struct head head_in_qkv(const struct heads *h, struct view qkv, int64_t index, enum head_part part)
 {
-    const int64_t row = 3 * h->width, sequence = index / h->count, number = index % h->count;
+    const int64_t before[] = {
+        [HEAD_QUERY] = 0, [HEAD_KEY] = h->count, [HEAD_VALUE] = h->count + h->kv_count};
+    const int64_t count = part == HEAD_QUERY ? h->count : h->kv_count;
+    const int64_t sequence = index / count, number = index % count;
     const struct head head = {
-        qkv.data, sequence * h->context * row + (int64_t)part * h->width + number * h->size, row};
+        qkv.data, sequence * h->context * h->row + (before[part] + number) * h->size, h->row};
     return head;
 }
 

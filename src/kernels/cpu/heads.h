@@ -3,23 +3,26 @@
 #include "kernels/kernels.h"
 
 struct heads {
-    int64_t batch, context, width, count, size;
-    int64_t padded_size;    /* size rounded up to whole vectors; the padding is zero */
-    int64_t padded_context; /* context rounded up to whole tiles */
-    bool is16;              /* the tensors are bf16 */
+    int64_t batch, context, count, size;
+    int64_t kv_count, group; /* heads of keys and values; heads of queries that share one */
+    int64_t row, width;      /* numbers of a row of qkv, of a row of out */
+    int64_t padded_size;     /* size rounded up to whole vectors; the padding is zero */
+    int64_t padded_context;  /* context rounded up to whole tiles */
+    bool is16;               /* the tensors are bf16 */
 };
 
 /* Part of a row of qkv a head's numbers are in. */
 enum head_part { HEAD_QUERY, HEAD_KEY, HEAD_VALUE };
 
-struct heads heads_of(struct view qkv, int count);
+struct heads heads_of(struct view qkv, struct attention_shape shape);
 
 /* One head's numbers inside a tensor: row t is at `at` + t * `row` elements. */
 struct head {
     void *data;
     int64_t at, row;
 };
-/* Head number `index` = batch * heads + head of a qkv, or of an out tensor. */
+/* Head number `index` = batch * heads + head of a qkv (heads: those of the part), or of an out
+ * tensor. */
 struct head head_in_qkv(const struct heads *h, struct view qkv, int64_t index, enum head_part part);
 struct head head_in_out(const struct heads *h, struct view out, int64_t index);
 

@@ -1,8 +1,9 @@
-/* matmul.c - the three products of a linear layer, as calls of gemm.c. */
+/* matmul.c - the products of a linear layer, as calls of gemm.c. */
 #include "kernels/cpu/cpu.h"
 
-enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x, struct view w,
-                             struct view bias)
+/* x (R, I) . w (O, I)^T + bias */
+static enum shoal_status forward(struct device *dev, enum gemm_epilogue epilogue, struct view out,
+                                 void *aux, struct view x, struct view w, struct view bias)
 {
     const struct gemm g = {.m = x.dim[0],
                            .n = w.dim[0],
@@ -10,12 +11,33 @@ enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x,
                            .kind = GEMM_NT,
                            .in = x.dtype,
                            .out = out.dtype,
-                           .bias = bias.data != NULL};
-    return gemm_run(dev, &g, out.data, x.data, w.data, bias.data);
+                           .epilogue = epilogue};
+    const struct gemm_data d = {
+        .c = out.data, .a = x.data, .b = w.data, .bias = bias.data, .aux = aux};
+    return gemm_run(dev, &g, &d);
 }
 
-enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                    struct view w, bool accumulate)
+enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x, struct view w,
+                             struct view bias)
+{
+    return forward(dev, GEMM_STORE, out, NULL, x, w, bias);
+}
+
+enum shoal_status cpu_matmul_residual(struct device *dev, struct view sum, struct view residual,
+                                      struct view x, struct view w, struct view bias)
+{
+    return forward(dev, GEMM_RESIDUAL, sum, residual.data, x, w, bias);
+}
+
+enum shoal_status cpu_matmul_gelu(struct device *dev, struct view out, struct view pre,
+                                  struct view x, struct view w, struct view bias)
+{
+    return forward(dev, GEMM_GELU, out, pre.data, x, w, bias);
+}
+
+/* dout (R, O) . w (O, I) */
+static enum shoal_status backward(struct device *dev, enum gemm_epilogue epilogue, struct view dx,
+                                  void *aux, struct view dout, struct view w)
 {
     const struct gemm g = {.m = dout.dim[0],
                            .n = w.dim[1],
@@ -23,12 +45,25 @@ enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct v
                            .kind = GEMM_NN,
                            .in = w.dtype,
                            .out = dx.dtype,
-                           .accumulate = accumulate};
-    return gemm_run(dev, &g, dx.data, dout.data, w.data, NULL);
+                           .epilogue = epilogue};
+    const struct gemm_data d = {.c = dx.data, .a = dout.data, .b = w.data, .aux = aux};
+    return gemm_run(dev, &g, &d);
+}
+
+enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
+                                    struct view w)
+{
+    return backward(dev, GEMM_STORE, dx, NULL, dout, w);
+}
+
+enum shoal_status cpu_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
+                                         struct view w, struct view pre)
+{
+    return backward(dev, GEMM_GELU_GRAD, dpre, pre.data, dout, w);
 }
 
 enum shoal_status cpu_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                    struct view dout, struct view x)
+                                    struct view dout, struct view x, bool accumulate)
 {
     const struct gemm g = {.m = dout.dim[1],
                            .n = x.dim[1],
@@ -36,10 +71,7 @@ enum shoal_status cpu_matmul_grad_w(struct device *dev, struct view dw, struct v
                            .kind = GEMM_TN,
                            .in = x.dtype,
                            .out = DTYPE_F32,
-                           .accumulate = true};
-    SHOAL_TRY(gemm_run(dev, &g, dw.data, dout.data, x.data, NULL));
-    if (dbias.data)
-        cpu_add_column_sums(dev, dbias.data, dout.data, dout.dtype == DTYPE_BF16, dout.dim[0],
-                            dout.dim[1]);
-    return SHOAL_OK;
+                           .epilogue = accumulate ? GEMM_ADD : GEMM_STORE};
+    const struct gemm_data d = {.c = dw.data, .a = dout.data, .b = x.data, .a_sums = dbias.data};
+    return gemm_run(dev, &g, &d);
 }

@@ -1,0 +1,85 @@
+/* exchange.c - see exchange.h. */
+#include "worker/exchange.h"
+#include "comm/comm.h"
+#include "evo/operators.h"
+
+static bool attracts(const struct config *c, enum attractor a)
+{
+    const struct evo_rule *rule[] = {&c->evolution.body, &c->evolution.io};
+    for (int g = 0; g < 2; g++)
+        if (evo_rule_active(rule[g]) && rule[g]->attractor == (int)a) return true;
+    return false;
+}
+
+bool exchange_keeps_mean(const struct config *c)
+{
+    return c->evolution.recombine || attracts(c, ATTRACT_MEAN);
+}
+
+bool exchange_keeps_inbox(const struct config *c, int workers)
+{
+    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST));
+}
+
+int exchange_slabs(const struct config *c)
+{
+    return evo_needs_moments(c) ? 3 : 1;
+}
+
+/* ---- traffic --------------------------------------------------------------------------------- */
+
+/* Where a round happens. */
+struct round {
+    const struct config *c;
+    int workers;
+    bool best_is_mean;
+    bool mean_fresh; /* every worker holds the mean of the weights already */
+};
+
+/* For one group of n elements. */
+static double group_traffic(const struct round *r, const struct evo_rule *rule, double n)
+{
+    const bool moments = rule->moments == MOMENTS_INHERIT;
+    const double slabs = moments ? 3 : 1;
+    const bool is_mean =
+        rule->attractor == ATTRACT_MEAN || (rule->attractor == ATTRACT_BEST && r->best_is_mean);
+    if (!evo_rule_active(rule)) return 0;
+    if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n);
+    if (r->mean_fresh && !moments) return 0;
+    return slabs * comm_sum_traffic(r->workers, r->c->population.experts, n);
+}
+
+/* A round with the member as best that makes it cost most. */
+static double round_traffic(const struct config *c, const struct param_table *table, int workers,
+                            bool mean_fresh)
+{
+    const double body = (double)(table->body_end - table->body_begin);
+    const double io = (double)table->n_params - body;
+    double most = 0;
+    for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
+        const struct round r = {c, workers, best_is_mean != 0, mean_fresh};
+        const double bytes =
+            group_traffic(&r, &c->evolution.body, body) + group_traffic(&r, &c->evolution.io, io);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+struct traffic exchange_traffic(const struct config *c, const struct param_table *table,
+                                int workers)
+{
+    const double judge = (double)c->evolution.judge;
+    const double between = judge / (double)c->evolution.every - 1;
+    const bool fresh = c->evolution.recombine;
+    struct traffic t = {.round = round_traffic(c, table, workers, false),
+                        .judging = round_traffic(c, table, workers, fresh)};
+    if (fresh)
+        t.judging += comm_sum_traffic(workers, c->population.experts, (double)table->n_params);
+    t.per_step = (t.judging + between * t.round) / judge;
+    return t;
+}
+
+double exchange_data_parallel(double params, int workers)
+{
+    return 2.0 * (workers - 1) * params * (double)sizeof(float);
+}

@@ -1,0 +1,96 @@
+/* memory.c - see memory.h. */
+#include "worker/memory.h"
+#include "comm/comm.h"
+#include "evo/operators.h"
+#include "snapshot/shard.h"
+#include "worker/exchange.h"
+#include "worker/worker.h"
+
+/* What a worker with a model of no size holds: code, libraries, MPI's and OpenMP's own memory. */
+static const int64_t program_bytes = 34 << 20;
+
+/* Of one thread of the CPU backend: packed operands and sums of a matrix product, or what attention
+ * keeps of one head on the way back, keys, values and the gradients of both. */
+static int64_t scratch_of_thread(const struct config *c)
+{
+    const int64_t product = 2 << 20, head = c->model.width / c->model.heads;
+    const int64_t attention = 5 * head * c->model.context * (int64_t)sizeof(float);
+    return product > attention ? product : attention;
+}
+
+static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own)
+{
+    m->bytes[MEMORY_WEIGHTS] = own * slab;
+    m->bytes[MEMORY_MOMENTS] = own * 2 * slab;
+    m->bytes[MEMORY_VELOCITY] = evo_needs_velocity(c) ? own * slab : 0;
+    m->bytes[MEMORY_OWN_BEST] = evo_needs_own_best(c) ? own * slab : 0;
+}
+
+static void count_model(struct memory *m, const struct config *c, const struct param_table *table)
+{
+    const struct gpt_setup setup = worker_setup(c);
+    const int64_t n = table->n_params, tokens = (int64_t)setup.batch * setup.context;
+    const bool narrow = setup.precision == PRECISION_BF16;
+    m->bytes[MEMORY_GRADIENTS] = n * (int64_t)dtype_bytes(DTYPE_F32);
+    m->bytes[MEMORY_WEIGHTS16] = narrow ? n * (int64_t)dtype_bytes(DTYPE_BF16) : 0;
+    m->bytes[MEMORY_ACTIVATIONS] =
+        gpt_bytes(table, setup) - m->bytes[MEMORY_GRADIENTS] - m->bytes[MEMORY_WEIGHTS16];
+    m->bytes[MEMORY_BATCH] = 2 * tokens * (int64_t)sizeof(int32_t);
+}
+
+static void count_exchange(struct memory *m, const struct config *c,
+                           const struct param_table *table, int own, int workers)
+{
+    const int64_t slabs = exchange_slabs(c) * table->n_params * (int64_t)sizeof(float);
+    const int experts = c->population.experts, most = (experts + workers - 1) / workers;
+    if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
+    if (!exchange_keeps_mean(c)) return;
+    m->bytes[MEMORY_MEAN] = slabs;
+    m->bytes[MEMORY_EXCHANGE] = comm_sum_buffers(workers, own, most, experts, table->n_params);
+}
+
+struct memory memory_of(const struct config *c, const struct param_table *table,
+                        struct memory_place place)
+{
+    struct memory m = {.bytes = {0}};
+    const int experts = c->population.experts;
+    const int own = worker_first_expert(place.worker + 1, place.workers, experts) -
+                    worker_first_expert(place.worker, place.workers, experts);
+    count_experts(&m, c, table->n_params * (int64_t)sizeof(float), own);
+    count_model(&m, c, table);
+    count_exchange(&m, c, table, own, place.workers);
+    m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
+    m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
+    m.bytes[MEMORY_PROGRAM] = program_bytes;
+    return m;
+}
+
+int64_t memory_peak(const struct memory *m)
+{
+    const int64_t exchange = m->bytes[MEMORY_EXCHANGE], snapshot = m->bytes[MEMORY_SNAPSHOT];
+    int64_t bytes = -(exchange < snapshot ? exchange : snapshot);
+    for (int i = 0; i < MEMORY_ITEMS; i++)
+        bytes += m->bytes[i];
+    return bytes;
+}
+
+const char *memory_item_name(enum memory_item item)
+{
+    static const char *const names[MEMORY_ITEMS] = {
+        [MEMORY_WEIGHTS] = "weights",
+        [MEMORY_MOMENTS] = "moments",
+        [MEMORY_VELOCITY] = "velocity",
+        [MEMORY_OWN_BEST] = "own_best",
+        [MEMORY_GRADIENTS] = "gradients",
+        [MEMORY_WEIGHTS16] = "bf16_weights",
+        [MEMORY_ACTIVATIONS] = "activations",
+        [MEMORY_MEAN] = "mean",
+        [MEMORY_INBOX] = "inbox",
+        [MEMORY_BATCH] = "batch",
+        [MEMORY_SCRATCH] = "kernel_scratch",
+        [MEMORY_EXCHANGE] = "exchange_buffers",
+        [MEMORY_SNAPSHOT] = "snapshot_buffers",
+        [MEMORY_PROGRAM] = "program",
+    };
+    return names[item];
+}

@@ -1,0 +1,43 @@
+/* memory.h - what a worker holds, item by item, before anything is allocated. Pure.
+ *
+ * Slabs, activations and buffers are counted by the functions that allocate them; what libraries
+ * take is a figure measured once (memory.c). Token files are left out: they are mapped, shared by
+ * the workers of a machine, and given back when memory is short. */
+#pragma once
+#include "config/config.h"
+#include "model/params.h"
+
+enum memory_item {
+    MEMORY_WEIGHTS,  /* of all experts of the worker, float32 */
+    MEMORY_MOMENTS,  /* AdamW's two */
+    MEMORY_VELOCITY, /* where a rule of evolution has inertia */
+    MEMORY_OWN_BEST, /* where one is cognitive */
+    MEMORY_GRADIENTS,
+    MEMORY_WEIGHTS16, /* bf16 copy of the expert in training */
+    MEMORY_ACTIVATIONS,
+    MEMORY_MEAN,     /* of the experts */
+    MEMORY_INBOX,    /* another worker's expert */
+    MEMORY_BATCH,    /* tokens and targets */
+    MEMORY_SCRATCH,  /* of kernels */
+    MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */
+    MEMORY_SNAPSHOT, /* tensors on their way to a file; only while one is written */
+    MEMORY_PROGRAM,  /* code and data of the program and its libraries */
+    MEMORY_ITEMS
+};
+
+struct memory {
+    int64_t bytes[MEMORY_ITEMS];
+};
+
+/* One worker of several. */
+struct memory_place {
+    int worker, workers;
+    int threads;
+};
+
+struct memory memory_of(const struct config *c, const struct param_table *table,
+                        struct memory_place place);
+/* The most there is at one time: exchange and snapshot take turns. */
+int64_t memory_peak(const struct memory *m);
+/* "weights", "bf16_weights", ...: a key for machines. */
+const char *memory_item_name(enum memory_item item);
