@@ -1,12 +1,35 @@
 /* fixture.c - see fixture.h. */
 #include "kernels/fixture.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "kernels/cpu/cpu.h"
+#include "kernels/tensor.h"
+
+enum { SKIPPED = 77 };
+
+/* With SHOAL_TEST_ONEDNN set, bf16 products are oneDNN's; without such products, nothing is tested.
+ */
+static void choose_products(struct device *dev)
+{
+    const struct view none = {NULL, {0, 0, 0, 0}, DTYPE_F32};
+    if (!getenv("SHOAL_TEST_ONEDNN")) return;
+    cpu_of(dev)->matrices16 = true;
+    struct tensor x = tensor_zero(DTYPE_BF16, 16, 16), out = tensor_zero(DTYPE_BF16, 16, 16);
+    if (kernel_matmul(dev, out.view, x.view, x.view, none) != SHOAL_OK) {
+        (void)fprintf(stderr, "skipped: %s\n", shoal_failure_text());
+        exit(SKIPPED);
+    }
+    tensor_free(&x);
+    tensor_free(&out);
+}
 
 int device_setup(void **state)
 {
     struct device *dev = NULL;
-    const enum shoal_status st = device_open("cpu", 0, 2, &dev);
+    if (device_open("cpu", 0, 2, &dev) != SHOAL_OK) return -1;
+    choose_products(dev);
     *state = dev;
-    return st == SHOAL_OK ? 0 : -1;
+    return 0;
 }
 
 int device_teardown(void **state)

@@ -13,11 +13,12 @@
 enum {
     COLS = TILE_COLS,
     ROWS = TILE_ROWS,
-    STRIP = 96,         /* rows that meet the panels of a group before the next ones do */
-    WHOLE_BYTES = 8192, /* of a row of k that is one block */
+    LINE = 64,          /* bytes of a cache line */
+    STRIP = 48,         /* rows that meet the panels of a group before the next ones do */
+    WHOLE_BYTES = 4096, /* of a row of k that is one block */
     BLOCK_BYTES = 2048, /* of a block of it otherwise; where strips of a are packed: */
-    PACKED_BLOCK_BYTES = 1024,
-    GROUP_BYTES = 512 << 10, /* most for the panels of a group */
+    PACKED_BLOCK_BYTES = 1536,
+    GROUP_BYTES = 640 << 10, /* most for the panels of a group */
     SUMS_BYTES = 1536 << 10, /* most for sums in scratch */
     PACK_COST = 10           /* packing an element of b takes as long as this many multiply-adds */
 };
@@ -144,6 +145,17 @@ static struct tile_left left_of(const struct part *t, int64_t i, int64_t n)
     return tile_left_panel(t->a_panel, is16);
 }
 
+/* What a tile of the result is stored to, and joined with. */
+static struct tile_soon result_at(const struct part *t, int64_t i, int64_t j, int64_t cols)
+{
+    const bool is16 = t->g->out == DTYPE_BF16;
+    const int64_t at = i * t->g->n + j, size = is16 ? 2 : 4;
+    return (struct tile_soon){
+        {element_at(t->d->c, at, is16), t->d->aux ? element_at(t->d->aux, at, is16) : NULL},
+        t->g->n * size,
+        (int)ceil_div(cols * size, TILE_LINE)};
+}
+
 /* ROWS or fewer rows of a, from row i of the result on, times one panel of the group. */
 static void tile(const struct part *t, struct tile_left a, int64_t i, int64_t panel, int64_t rows)
 {
@@ -151,10 +163,12 @@ static void tile(const struct part *t, struct tile_left a, int64_t i, int64_t pa
     const int64_t j = (t->panel + panel) * COLS, cols = least(g->n - j, COLS);
     const void *const b = panel_at(t, panel);
     const bool first = t->k0 == 0, last = t->k0 + t->nk == g->k;
+    const struct tile_soon soon = result_at(t, i, j, cols);
     if (t->p->direct) {
         if (cols == COLS) {
             float *const c = (float *)t->d->c + i * g->n + j;
-            tile_multiply(c, g->n, a, b, t->nk, (int)rows, !first || g->epilogue == GEMM_ADD);
+            tile_multiply_toward(c, g->n, a, b, t->nk, (int)rows, !first || g->epilogue == GEMM_ADD,
+                                 &soon);
             return;
         }
         float sum[ROWS * COLS];
@@ -171,8 +185,12 @@ static void tile(const struct part *t, struct tile_left a, int64_t i, int64_t pa
         sum_row = t->n_panels * COLS;
         sum = t->acc + (i - t->row) * sum_row + panel * COLS;
     }
-    tile_multiply(sum, sum_row, a, b, t->nk, (int)rows, !first);
-    if (last) gemm_epilogue(g, t->d, sum, sum_row, i, j, rows, cols);
+    if (!last) {
+        tile_multiply(sum, sum_row, a, b, t->nk, (int)rows, !first);
+        return;
+    }
+    tile_multiply_toward(sum, sum_row, a, b, t->nk, (int)rows, !first, &soon);
+    gemm_epilogue(g, t->d, sum, sum_row, i, j, rows, cols);
 }
 
 /* a_sums of n rows from i on: the packed strip times a column of ones. */
