@@ -15,14 +15,15 @@ alike. Figures are medians over the steps of all rounds; ratios are of tokens a 
 the faster of eager and compiled (pytorch_step.py says what was done for it). Shares are the model's
 arithmetic, as bench_step counts it, to the highest product peak of the same type in the whole run.
 
-A table is printed at the end; progress goes to stderr. All measurements and a description of the
-machine go to FILE as JSON, rewritten after every case.
+A table is printed at the end; progress goes to stderr. All measurements, a description of the machine
+and how busy others kept it during each run go to FILE as JSON, rewritten after every case.
 """
 import argparse
 import json
 import os
 import pathlib
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,19 @@ def measure_peaks(args):
     return last_json([args.build / "bench" / "bench_peaks", str(args.threads), PEAK_SECONDS])
 
 
-def measure(args, name, precision, mode, folder):
+def processor_ticks():
+    """Of all cores since the machine started: used or kept from us by a hypervisor, and all."""
+    ticks = [int(n) for n in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle, waiting = ticks[3:5]
+    return sum(ticks) - idle - waiting, sum(ticks)
+
+
+def children_ticks():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (usage.ru_utime + usage.ru_stime) * os.sysconf("SC_CLK_TCK")
+
+
+def start(args, name, precision, mode, folder):
     shape, steps = SHAPES[name]
     sizes = [str(n) for n in shape] + [precision, str(args.threads), str(steps)]
     if mode == "shoal":
@@ -71,6 +84,15 @@ def measure(args, name, precision, mode, folder):
     if mode == "llmc":
         return llmc.measure(args.llmc[shape[3]], folder, shape[3], args.threads, steps)
     return last_json([args.python, HERE / "pytorch_step.py", *sizes, mode])
+
+
+def measure(*what):
+    """One run, with the share of the machine's processor time that went to anything else meanwhile."""
+    (used, passed), own = processor_ticks(), children_ticks()
+    run = start(*what)
+    (used_after, passed_after), own_after = processor_ticks(), children_ticks()
+    others = used_after - used - (own_after - own)
+    return {**run, "others_share": max(others / (passed_after - passed), 0)}
 
 
 def contestants(args, name):

@@ -17,6 +17,7 @@ def summary(runs, tokens):
     return {"tokens_per_s": tokens / median, "median_s": median,
             "fastest_s": min(seconds), "slowest_s": max(seconds),
             "spread": (max(seconds) - min(seconds)) / median,
+            "others_share": max(run["others_share"] for run in runs),
             "peak_rss_bytes": max(run["peak_rss_bytes"] for run in runs)}
 
 
@@ -72,6 +73,13 @@ def peak_line(peaks, key, name, unit):
     return f"{name}: {max(values) / 1e9:.0f} {unit} (lowest of {len(values)}: {min(values) / 1e9:.0f})"
 
 
+def others_line(results):
+    """Which run had to share the machine most."""
+    share, name = max((result[mode]["others_share"], f"{result['case']} {result['precision']} {mode}")
+                      for result in results for mode in MODES if mode in result)
+    return f"other programs took at most {share:.0%} of the machine (during {name})"
+
+
 def table(results, peaks):
     modes = " ".join(f"{mode:>7}" for mode in ("shoal", "eager", "compile", "llm.c"))
     return "\n".join([
@@ -81,7 +89,7 @@ def table(results, peaks):
         *map(table_line, results), "",
         peak_line(peaks, "bf16_flops_per_s", "product peak bf16", "GFLOP/s"),
         peak_line(peaks, "f32_flops_per_s", "product peak f32", "GFLOP/s"),
-        peak_line(peaks, "copy_bytes_per_s", "copy", "GB/s"),
+        peak_line(peaks, "copy_bytes_per_s", "copy", "GB/s"), others_line(results),
         "PyTorch: the faster of eager and compile. ceiling: its ratio if shoal worked at the product peak;",
         "no program can be further ahead on this machine. spread: (slowest - fastest) / median of shoal's",
         "steps. llm.c computes in f32, also where it stands beside bf16."])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import types
 import unittest
+from unittest import mock
 
 sys.path.insert(0, os.environ["BENCH"])
 import compare  # noqa: E402
@@ -32,15 +33,16 @@ os._exit(0)
 """
 
 
-def run_of(seconds, memory=1, **more):
-    return {"seconds": seconds, "peak_rss_bytes": memory, **more}
+def run_of(seconds, memory=1, others=0.0, **more):
+    return {"seconds": seconds, "peak_rss_bytes": memory, "others_share": others, **more}
 
 
 class Figures(unittest.TestCase):
     def test_steps_of_all_rounds_are_one_sample(self):
-        made = figures.summary([run_of([1.0, 4.0], 7), run_of([2.0], 9)], tokens=10)
+        made = figures.summary([run_of([1.0, 4.0], 7, 0.2), run_of([2.0], 9, 0.1)], tokens=10)
         self.assertEqual(made, {"tokens_per_s": 5.0, "median_s": 2.0, "fastest_s": 1.0,
-                                "slowest_s": 4.0, "spread": 1.5, "peak_rss_bytes": 9})
+                                "slowest_s": 4.0, "spread": 1.5, "others_share": 0.2,
+                                "peak_rss_bytes": 9})
 
     def test_a_missing_value_makes_no_quotient(self):
         self.assertEqual(figures.quotient(3, 2), 1.5)
@@ -171,6 +173,18 @@ class Contestants(unittest.TestCase):
         args = types.SimpleNamespace(precisions=["bf16", "f32"])
         rows = compare.rows_of(args, measured, PEAKS)
         self.assertEqual([(r["precision"], r["ratio_llmc"]) for r in rows], [("bf16", 8), ("f32", 8)])
+
+
+class Others(unittest.TestCase):
+    @mock.patch.object(compare, "start", return_value={"seconds": [1.0]})
+    @mock.patch.object(compare, "children_ticks", side_effect=[10, 50])
+    @mock.patch.object(compare, "processor_ticks", side_effect=[(100, 200), (160, 300)])
+    def test_the_run_itself_is_no_other(self, *_):
+        self.assertEqual(compare.measure("what"), {"seconds": [1.0], "others_share": 0.2})
+
+    def test_ticks_are_of_this_machine(self):
+        used, passed = compare.processor_ticks()
+        self.assertTrue(0 < used <= passed)
 
 
 class Peaks(unittest.TestCase):
