@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/memory.h"
 #include "kernels/cpu/cpu.h"
 
@@ -13,6 +14,14 @@ static void cpu_close(struct device *dev)
     mem_free(cpu);
 }
 
+/* Most of the second-level cache; of the smallest one in use where the system does not say. */
+static int64_t panels_bytes(void)
+{
+    enum { UNKNOWN = 256 << 10, MOST = 2 << 20 };
+    const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return (cache <= 0 ? UNKNOWN : cache < MOST ? cache : MOST) / 16 * 13;
+}
+
 static enum shoal_status cpu_open(int index, int threads, struct device **out)
 {
     (void)index; /* there is one CPU */
@@ -21,6 +30,7 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
     cpu->base.ops = &cpu_ops;
     cpu->base.is_host = true;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads();
+    cpu->panels_bytes = panels_bytes();
     cpu->matrices16 = gemm_has_matrices16();
     (void)snprintf(cpu->base.describe, sizeof cpu->base.describe, "cpu, %d thread%s, %s",
                    cpu->threads, cpu->threads == 1 ? "" : "s", gemm_isa_name());
