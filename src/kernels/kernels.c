@@ -5,14 +5,21 @@
 #include "kernels/kernels_impl.h"
 
 /* In order of preference: "auto" takes the first that opens. */
-static const struct kernel_ops *const backends[] = {&cpu_ops};
+static const struct kernel_ops *const backends[] = {
+#ifdef SHOAL_CUDA
+    &cuda_ops,
+#endif
+    &cpu_ops,
+};
 enum { N_BACKENDS = sizeof backends / sizeof backends[0] };
 
+/* What comes before the one that opens is not a failure: nothing stays on record. */
 static enum shoal_status open_best(int index, int threads, struct device **out)
 {
     enum shoal_status st = SHOAL_ENOTSUP;
     for (int i = 0; i < N_BACKENDS && st != SHOAL_OK; i++)
         st = backends[i]->open(index, threads, out);
+    if (st == SHOAL_OK) shoal_failure_told();
     return st;
 }
 
@@ -23,8 +30,8 @@ enum shoal_status device_open(const char *name, int index, int threads, struct d
     if (strcmp(name, "auto") == 0) return open_best(index, threads, out);
     for (int i = 0; i < N_BACKENDS; i++)
         if (strcmp(name, backends[i]->name) == 0) return backends[i]->open(index, threads, out);
-    return SHOAL_FAIL(SHOAL_ENOTSUP, "device: this build has no \"%s\"; use \"auto\" or \"cpu\"",
-                      name);
+    return SHOAL_FAIL(SHOAL_ENOTSUP, "device: this build has no \"%s\"; use \"auto\" or \"cpu\"%s",
+                      name, strcmp(name, "cuda") == 0 ? ", or build with SHOAL_CUDA=ON" : "");
 }
 
 void device_close(struct device **dev)

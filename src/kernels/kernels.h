@@ -46,19 +46,22 @@ struct device; /* one CPU team or one GPU with its compute stream */
 /* ---- devices ----------------------------------------------------------------------------------
  */
 
-/* name: "cpu", or "auto" for the best one there is; index: which GPU; threads: OpenMP threads of
- * the CPU team, 0 for OpenMP's own default. SHOAL_ENOTSUP: not built in. SHOAL_EDEVICE: there is
- * none. */
+/* name: "cpu", "cuda", or "auto" for the first that opens, GPUs first; index: which of the visible
+ * GPUs; threads: OpenMP threads of the CPU team, 0 for OpenMP's own default. SHOAL_ENOTSUP: not
+ * built in. SHOAL_EDEVICE: there is none, or its driver is too old. */
 enum shoal_status device_open(const char *name, int index, int threads, struct device **out);
 void device_close(struct device **dev);
 const char *device_name(const struct device *dev);
-/* "cpu, 2 threads, avx512_core_bf16": for people. Owned by the device. */
+/* "cpu, 2 threads, avx512_core_bf16" or "cuda:0, NVIDIA H200, 150.1 GB, compute capability 9.0":
+ * for people. Owned by the device. */
 const char *device_describe(const struct device *dev);
-/* Whether device memory is ordinary host memory, so that pointers may be used on either side. */
+/* Whether device memory is ordinary host memory, so that pointers may be used on either side. If
+ * not, only kernels and device_* may look at what they point to. */
 bool device_is_host(const struct device *dev);
 /* bytes of zeroed memory, 64-byte aligned (256 on GPUs). out is void **. */
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out);
 void device_free(struct device *dev, void *p);
+/* Upload and download wait for the stream: host memory may be used again at once. */
 enum shoal_status device_upload(struct device *dev, void *dst, const void *host, size_t bytes);
 enum shoal_status device_download(struct device *dev, void *host, const void *src, size_t bytes);
 enum shoal_status device_copy(struct device *dev, void *dst, const void *src, size_t bytes);
@@ -81,7 +84,7 @@ enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct
                                     struct view dout, struct view tokens);
 
 /* out (R, O) f32 or bf16 = x (R, I) . w (O, I)^T + bias (O) f32; bias may be none. x, w same type;
- * out is bf16 only when they are. */
+ * out is bf16 only when they are, and then the bias may be rounded to bf16 before it is added. */
 enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias);
 /* The same with the sum of a residual connection: sum (R, O) f32 = residual (R, O) f32 + x . w^T +

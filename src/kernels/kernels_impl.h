@@ -81,4 +81,5 @@ struct device {
     char describe[128]; /* for people */
 };
 
-extern const struct kernel_ops cpu_ops; /* cpu/backend.c: always built */
+extern const struct kernel_ops cpu_ops;  /* cpu/backend.c: always built */
+extern const struct kernel_ops cuda_ops; /* cuda/backend.c: only where CUDA is built in */

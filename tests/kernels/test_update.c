@@ -185,5 +185,6 @@ int main(void)
         cmocka_unit_test(axpby),      cmocka_unit_test(memory),
         cmocka_unit_test(repeatable), cmocka_unit_test(mistakes),
     };
+    device_or_skip();
     return cmocka_run_group_tests(tests, device_setup, device_teardown);
 }
