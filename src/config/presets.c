@@ -46,7 +46,6 @@ static const struct preset presets[] = {
 
     /* SmolLM (2024) and TinyLlama (Zhang et al. 2024). */
     LLAMA_SIZE("smollm-135m", "30", "576", "9", "3", "1536", "49152", "true"),
-    LLAMA_SIZE("32", "960", "15", "5", "2560", "49152", "true"),
     LLAMA_SIZE("tinyllama", "22", "2048", "32", "4", "5632", "32000", "false"),
 
     /* Independent experts; the best is kept. */
