@@ -133,7 +133,7 @@ struct config {
         int64_t keep; /* newest snapshots kept; 0: all */
     } snapshot;
     char device[CONFIG_NAME];    /* auto | cpu | cuda */
-    char transport[CONFIG_NAME]; /* auto | mpi */
+    char transport[CONFIG_NAME]; /* auto | mpi | nccl */
     int threads;                 /* OpenMP threads per worker; 0: cores of the node / its workers */
 };
 

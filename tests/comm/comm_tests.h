@@ -12,12 +12,24 @@
 #include <string.h>
 #include <cmocka.h>
 #include "base/memory.h"
-#include "comm/comm.h"
+#define SHOAL_COMM_PRIVATE
+#include "comm/comm_impl.h"
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != SHOAL_OK) fail_msg("%s: %s", #call, shoal_failure_text());                   \
+    } while (0)
 
 /* The job; every test's *state. */
 static inline struct comm *job(void **state)
 {
     return *state;
+}
+
+/* What the workers are attached to. */
+static inline struct device *device_of(const struct comm *c)
+{
+    return c->dev;
 }
 
 void test_broadcast_from_every_root(void **state);

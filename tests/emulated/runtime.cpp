@@ -236,8 +236,8 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 }
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
-    (void)device;
     memset(p, 0, sizeof *p);
+    p->uuid.bytes[15] = (char)device;
     snprintf(p->name, sizeof p->name, "emulated");
     p->totalGlobalMem = (size_t)1 << 30;
     p->major = 8;
@@ -250,6 +250,39 @@ cudaError_t cudaSetDevice(int)
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
     *stream = (cudaStream_t)malloc(1);
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(stream, flags);
+}
+/* What is queued is done at once, so an event is always past. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = (cudaEvent_t)malloc(1);
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    free(event);
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t)
+{
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream)

@@ -334,6 +334,46 @@ static enum shoal_status m_sync(struct device *outer)
     return device_sync(mirror_of(outer)->inner);
 }
 
+static enum shoal_status m_alloc_pinned(struct device *outer, size_t bytes, const char *what,
+                                        void *out)
+{
+    return device_alloc_pinned(mirror_of(outer)->inner, bytes, what, out);
+}
+static void m_free_pinned(struct device *outer, void *p)
+{
+    device_free_pinned(mirror_of(outer)->inner, p);
+}
+static enum shoal_status m_beside_begin(struct device *outer)
+{
+    return device_beside_begin(mirror_of(outer)->inner);
+}
+static enum shoal_status m_beside_end(struct device *outer)
+{
+    return device_beside_end(mirror_of(outer)->inner);
+}
+static enum shoal_status m_fetch(struct device *outer, void *pinned, const void *src, size_t bytes,
+                                 int slot)
+{
+    return device_fetch(mirror_of(outer)->inner, pinned, src, bytes, slot);
+}
+static enum shoal_status m_store(struct device *outer, void *dst, const void *pinned, size_t bytes,
+                                 int slot)
+{
+    return device_store(mirror_of(outer)->inner, dst, pinned, bytes, slot);
+}
+static enum shoal_status m_note(struct device *outer, int slot)
+{
+    return device_note(mirror_of(outer)->inner, slot);
+}
+static enum shoal_status m_slot_done(struct device *outer, int slot, bool *done)
+{
+    return device_slot_done(mirror_of(outer)->inner, slot, done);
+}
+static void *m_beside_stream(struct device *outer)
+{
+    return device_beside_stream(mirror_of(outer)->inner);
+}
+
 static const struct kernel_ops mirror_ops = {
     .name = "mirror",
     .close = m_close,
@@ -344,6 +384,15 @@ static const struct kernel_ops mirror_ops = {
     .copy = m_copy,
     .zero = m_zero,
     .sync = m_sync,
+    .alloc_pinned = m_alloc_pinned,
+    .free_pinned = m_free_pinned,
+    .beside_begin = m_beside_begin,
+    .beside_end = m_beside_end,
+    .fetch = m_fetch,
+    .store = m_store,
+    .note = m_note,
+    .slot_done = m_slot_done,
+    .beside_stream = m_beside_stream,
     .convert = m_convert,
     .embed = m_embed,
     .embed_grad = m_embed_grad,
@@ -384,6 +433,7 @@ enum shoal_status mirror_open(struct device *inner, struct device **out)
     m->base.is_host = true;
     m->inner = inner;
     memcpy(m->base.describe, inner->describe, sizeof m->base.describe);
+    memcpy(m->base.identity, inner->identity, sizeof m->base.identity);
     *out = &m->base;
     return SHOAL_OK;
 }

@@ -33,7 +33,7 @@ ALLOWED = [
     ("evo/ledger.", SCALARS + LEDGER + [ALONE]),
     ("evo/protocol.", SCALARS + LEDGER + [ALONE]),
     ("evo/", SCALARS + KERNELS + MODEL),
-    ("comm/", []),
+    ("comm/", KERNELS),
     ("snapshot/", SCALARS + KERNELS + MODEL + OUTLIER + ["evo/plan.h", "evo/ledger.h"]),
     ("coordinator/", SCALARS + LEDGER + OUTLIER + ["comm/comm.h", "snapshot/index.h"]),
     ("worker/", SCALARS + KERNELS + MODEL + LEDGER + ["evo/operators.h", "data/data.h",

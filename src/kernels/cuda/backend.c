@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/memory.h"
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/beside.h"
 #include "kernels/cuda/gemm.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -47,11 +47,11 @@ static struct version version_of(int number)
     return v;
 }
 
-/* Whether there is a driver, fit for this program, and a device of this number. */
-static enum shoal_status check_device(int index)
+/* Visible devices; a failure says what is missing: the driver, a newer one, or a device. */
+static enum shoal_status count_devices(int *count)
 {
-    int count = 0, driver = 0, runtime = 0;
-    const cudaError_t code = cudaGetDeviceCount(&count);
+    int driver = 0, runtime = 0;
+    const cudaError_t code = cudaGetDeviceCount(count);
     if (code == cudaErrorInsufficientDriver || code == cudaErrorNoDevice) (void)cudaGetLastError();
     (void)cudaDriverGetVersion(&driver);
     (void)cudaRuntimeGetVersion(&runtime);
@@ -66,10 +66,33 @@ static enum shoal_status check_device(int index)
     SHOAL_CHECK(code != cudaErrorNoDevice, SHOAL_EDEVICE,
                 "device: the driver shows no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES");
     TRY_CUDA(code);
-    SHOAL_CHECK(index < count, SHOAL_EDEVICE,
-                "device: GPU %d of %d visible ones; start fewer workers on this node, or see "
-                "CUDA_VISIBLE_DEVICES",
-                index, count);
+    return SHOAL_OK;
+}
+
+/* "GPU-" and the UUID, as nvidia-smi writes it. */
+static void write_identity(char *id, const struct cudaDeviceProp *p)
+{
+    static const int group[] = {4, 2, 2, 2, 6};
+    int byte = 0, at = snprintf(id, DEVICE_ID, "GPU");
+    for (int g = 0; g < 5; g++) {
+        id[at++] = '-';
+        for (int i = 0; i < group[g]; i++, byte++)
+            at += snprintf(id + at, (size_t)(DEVICE_ID - at), "%02x",
+                           (unsigned)(unsigned char)p->uuid.bytes[byte]);
+    }
+}
+
+static enum shoal_status cuda_list(char (*id)[DEVICE_ID], int most, int *count)
+{
+    int n = 0;
+    *count = 0;
+    SHOAL_TRY(count_devices(&n));
+    for (int i = 0; i < n && i < most; i++) {
+        struct cudaDeviceProp p;
+        TRY_CUDA(cudaGetDeviceProperties(&p, i));
+        write_identity(id[i], &p);
+        *count = i + 1;
+    }
     return SHOAL_OK;
 }
 
@@ -84,6 +107,7 @@ static enum shoal_status describe(struct cuda_device *cuda)
     (void)snprintf(cuda->base.describe, sizeof cuda->base.describe,
                    "cuda:%d, %.60s, %.1f GB, compute capability %d.%d", cuda->index, p.name,
                    (double)p.totalGlobalMem * 1e-9, p.major, p.minor);
+    write_identity(cuda->base.identity, &p);
     return SHOAL_OK;
 }
 
@@ -94,6 +118,7 @@ static enum shoal_status acquire(struct cuda_device *cuda)
     TRY_CUDA(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     TRY_CUDA(cudaMallocHost((void **)&cuda->total, sizeof *cuda->total));
     TRY_CUDA(cudaMalloc(&cuda->workspace, CUDA_WORKSPACE_BYTES));
+    SHOAL_TRY(beside_open(&cuda->beside));
     return gemm_plans_create(&cuda->gemms);
 }
 
@@ -102,6 +127,7 @@ static void cuda_close(struct device *dev)
     struct cuda_device *const cuda = cuda_of(dev);
     (void)cudaSetDevice(cuda->index);
     gemm_plans_destroy(&cuda->gemms);
+    beside_close(&cuda->beside);
     if (cuda->scratch) (void)cudaFree(cuda->scratch);
     if (cuda->workspace) (void)cudaFree(cuda->workspace);
     if (cuda->total) (void)cudaFreeHost(cuda->total);
@@ -113,7 +139,12 @@ static enum shoal_status cuda_open(int index, int threads, struct device **out)
 {
     (void)threads; /* kernels choose their own */
     struct cuda_device *cuda;
-    SHOAL_TRY(check_device(index));
+    int count = 0;
+    SHOAL_TRY(count_devices(&count));
+    SHOAL_CHECK(index < count, SHOAL_EDEVICE,
+                "device: GPU %d of %d visible ones; start fewer workers on this node, or see "
+                "CUDA_VISIBLE_DEVICES",
+                index, count);
     SHOAL_TRY(mem_alloc(sizeof *cuda, "CUDA device", &cuda));
     cuda->base.ops = &cuda_ops;
     cuda->base.is_host = false;
@@ -223,6 +254,7 @@ static enum shoal_status cuda_copy(struct device *dev, void *dst, const void *sr
 
 const struct kernel_ops cuda_ops = {
     .name = "cuda",
+    .list = cuda_list,
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,
@@ -232,6 +264,15 @@ const struct kernel_ops cuda_ops = {
     .copy = cuda_copy,
     .zero = cuda_zero,
     .sync = cuda_sync,
+    .alloc_pinned = cuda_alloc_pinned,
+    .free_pinned = cuda_free_pinned,
+    .beside_begin = cuda_beside_begin,
+    .beside_end = cuda_beside_end,
+    .fetch = cuda_fetch,
+    .store = cuda_store,
+    .note = cuda_note,
+    .slot_done = cuda_slot_done,
+    .beside_stream = cuda_beside_stream,
     .convert = cuda_convert,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,

@@ -9,14 +9,24 @@
 
 struct gemm_plans; /* gemm.c */
 
+/* Queues beside the compute stream; beside.c. */
+enum beside_queue { BESIDE_FETCHES, BESIDE_STORES, BESIDE_OTHERS, BESIDE_QUEUES };
+struct beside {
+    cudaStream_t queue[BESIDE_QUEUES];
+    cudaEvent_t queued[BESIDE_QUEUES]; /* all that cuda_beside_end waits for */
+    cudaEvent_t weights_final;         /* all that beside waits for */
+    cudaEvent_t slot[DEVICE_SLOTS];
+};
+
 struct cuda_device {
     struct device base;
     int index; /* among the visible devices */
     cudaStream_t stream;
     void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
     size_t scratch_bytes;
-    void *workspace;          /* CUDA_WORKSPACE_BYTES for cuBLASLt */
-    double *total;            /* pinned host memory: where a sum arrives */
+    void *workspace; /* CUDA_WORKSPACE_BYTES for cuBLASLt */
+    double *total;   /* pinned host memory: where a sum arrives */
+    struct beside beside;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
 
