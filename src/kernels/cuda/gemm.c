@@ -357,7 +357,7 @@ static enum shoal_status typed_bias(struct device *dev, const struct gemm *g, co
                         view_make(exact, DTYPE_F32, g->n, 1));
 }
 
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d)
+enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d)
 {
     const struct gemm_plan *p;
     const void *bias;

@@ -32,7 +32,7 @@ struct gemm_data {
 /* gemm.c. A plan is made at the first meeting of a product and kept until the device is closed. */
 enum shoal_status gemm_plans_create(struct gemm_plans **out);
 void gemm_plans_destroy(struct gemm_plans **plans);
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d);
+enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d);
 /* How many plans there are; for tests. */
 int gemm_plans_count(const struct gemm_plans *plans);
 

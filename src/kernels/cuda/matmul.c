@@ -15,7 +15,7 @@ static enum shoal_status forward(struct device *dev, enum gemm_epilogue epilogue
                            .epilogue = epilogue};
     const struct gemm_data d = {
         .c = out.data, .a = x.data, .b = w.data, .bias = bias.data, .aux = aux};
-    return gemm_run(dev, &g, &d);
+    return cuda_gemm(dev, &g, &d);
 }
 
 enum shoal_status cuda_matmul(struct device *dev, struct view out, struct view x, struct view w,
@@ -48,7 +48,7 @@ static enum shoal_status backward(struct device *dev, enum gemm_epilogue epilogu
                            .out = dx.dtype,
                            .epilogue = epilogue};
     const struct gemm_data d = {.c = dx.data, .a = dout.data, .b = w.data, .aux = aux};
-    return gemm_run(dev, &g, &d);
+    return cuda_gemm(dev, &g, &d);
 }
 
 enum shoal_status cuda_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
@@ -74,7 +74,7 @@ enum shoal_status cuda_matmul_grad_w(struct device *dev, struct view dw, struct 
                            .out = DTYPE_F32,
                            .epilogue = accumulate ? GEMM_ADD : GEMM_STORE};
     const struct gemm_data d = {.c = dw.data, .a = dout.data, .b = x.data};
-    SHOAL_TRY(gemm_run(dev, &g, &d));
+    SHOAL_TRY(cuda_gemm(dev, &g, &d));
     if (!dbias.data) return SHOAL_OK;
     return cuda_add_column_sums(dev, dbias.data, dout.data, dout.dtype == DTYPE_BF16, dout.dim[0],
                                 dout.dim[1]);

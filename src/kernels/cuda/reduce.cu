@@ -6,7 +6,7 @@
 /* ---- a whole slab, in double precision ---------------------------------------------------------
  */
 
-enum { SUM_BLOCKS = 512, SUM_THREADS = 256 };
+enum { SUM_MAX_BLOCKS = 512 };
 
 /* partial[block] = sum of the block's share; a thread adds every (blocks * threads)-th four. */
 static __global__ void sum_k(double *partial, const float *x, int64_t n, bool squares, bool wide)
@@ -24,11 +24,11 @@ static __global__ void sum_k(double *partial, const float *x, int64_t n, bool sq
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-/* One block: *total = sum of SUM_BLOCKS values, one a thread. */
-static __global__ void total_k(double *total, const double *partial)
+/* One block: *total = sum of `blocks` values, one a thread. */
+static __global__ void total_k(double *total, const double *partial, unsigned blocks)
 {
     static __shared__ double room[WARP];
-    const double sum = block_sum(partial[threadIdx.x], room);
+    const double sum = block_sum(threadIdx.x < blocks ? partial[threadIdx.x] : 0.0, room);
     if (threadIdx.x == 0) *total = sum;
 }
 
@@ -36,12 +36,13 @@ static enum shoal_status reduce(struct device *dev, double *out, const float *x,
                                 bool squares)
 {
     struct cuda_device *const cuda = cuda_of(dev);
+    const unsigned blocks = (unsigned)at_most(flat_blocks(n), SUM_MAX_BLOCKS);
     double *partial;
-    SHOAL_TRY(cuda_scratch(dev, (SUM_BLOCKS + 1) * sizeof *partial, &partial));
-    double *const total = partial + SUM_BLOCKS;
-    SHOAL_TRY(launch(dev, grid_of(dim3(SUM_BLOCKS), dim3(SUM_THREADS)), sum_k, partial, x, n,
-                     squares, aligned16(x)));
-    SHOAL_TRY(launch(dev, grid_of(dim3(1), dim3(SUM_BLOCKS)), total_k, total, partial));
+    SHOAL_TRY(cuda_scratch(dev, (SUM_MAX_BLOCKS + 1) * sizeof *partial, &partial));
+    double *const total = partial + SUM_MAX_BLOCKS;
+    SHOAL_TRY(launch(dev, grid_of(dim3(blocks), dim3(FLAT_THREADS)), sum_k, partial, x, n, squares,
+                     aligned16(x)));
+    SHOAL_TRY(launch(dev, grid_of(dim3(1), dim3(SUM_MAX_BLOCKS)), total_k, total, partial, blocks));
     TRY_CUDA(
         cudaMemcpyAsync(cuda->total, total, sizeof *total, cudaMemcpyDeviceToHost, cuda->stream));
     TRY_CUDA(cudaStreamSynchronize(cuda->stream));
