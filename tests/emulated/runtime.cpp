@@ -136,26 +136,45 @@ static int release(int begin, int end, enum state barrier)
     return n;
 }
 
+/* A number below n, another one each time. */
+static int draw(int n)
+{
+    order = order * 6364136223846793005u + 1442695040888963407u;
+    return (int)((order >> 33) % (uint64_t)n);
+}
+
+/* The fibres of a warp, as far as they come without the rest of the block; how many still live. */
+static int run_warp(int begin, int end)
+{
+    int live = 0;
+    do {
+        const int n = end - begin, first = draw(n);
+        live = 0;
+        for (int k = 0; k < n; k++) {
+            const int i = begin + (first + k) % n;
+            if (fibres[i].state == READY) run(&fibres[i]);
+            live += fibres[i].state != DONE;
+        }
+    } while (release(begin, end, AT_WARP) > 0);
+    return live;
+}
+
+/* One warp after the other runs up to a barrier of the block, so that all others see what it did
+ * too early, if it did. */
 static void run_block(int n)
 {
+    const int warps = (n + WARP - 1) / WARP;
     int live = n;
     for (int i = 0; i < n; i++)
         fibre_start(&fibres[i]);
     while (live > 0) {
-        order = order * 6364136223846793005u + 1442695040888963407u;
-        const bool back = order >> 63;
-        const int shift = (int)((order >> 33) % (uint64_t)n);
+        const int first = draw(warps);
         live = 0;
-        for (int k = 0; k < n; k++) {
-            const int i = ((back ? n - 1 - k : k) + shift) % n;
-            if (fibres[i].state == READY) run(&fibres[i]);
-            live += fibres[i].state != DONE;
+        for (int k = 0; k < warps; k++) {
+            const int begin = (first + k) % warps * WARP;
+            live += run_warp(begin, begin + WARP < n ? begin + WARP : n);
         }
-        int freed = 0;
-        for (int w = 0; w < n; w += WARP)
-            freed += release(w, w + WARP < n ? w + WARP : n, AT_WARP);
-        freed += release(0, n, AT_BLOCK);
-        if (live > 0 && freed == 0) fail("threads wait at different barriers");
+        if (live > 0 && release(0, n, AT_BLOCK) == 0) fail("threads wait at different barriers");
     }
 }
 
