@@ -86,6 +86,12 @@ static enum shoal_status check_model(const struct config *c, const char **keys)
           "model.width %d must be a multiple of model.heads %d; use width %d or %d heads",
           c->model.width, c->model.heads, (c->model.width / c->model.heads + 1) * c->model.heads,
           divisor_below(c->model.width, c->model.heads));
+    const int size = c->model.width / c->model.heads;
+    AGREE(size % 2 == 0 || c->train.precision == PRECISION_F32,
+          "model.width model.heads train.precision",
+          "model.width %d with %d heads makes heads of %d numbers; bf16 is multiplied in pairs, so "
+          "it must be even: use width %d, or train.precision f32",
+          c->model.width, c->model.heads, size, (size + 1) * c->model.heads);
     SHOAL_TRY(c->model.arch == ARCH_LLAMA ? check_llama(c, keys) : check_gpt2(c, keys));
     AGREE(strcmp(c->data.tokenizer, "bytes") != 0 || c->model.vocab >= 256,
           "model.vocab data.tokenizer",

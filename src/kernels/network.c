@@ -225,6 +225,8 @@ static enum shoal_status check_attention(const char *op, struct view out, struct
     int64_t size = 0;
     SHOAL_CHECK(qkv.dim[3] == 1, SHOAL_EARG, "%s: argument qkv must be (B, T, W)", op);
     SHOAL_TRY(check_heads(op, qkv.dim[2], s, &size));
+    SHOAL_CHECK(size % 2 == 0 || type_of(qkv) == CHECK_F32, SHOAL_EARG,
+                "%s: heads of bf16 must have an even size, not %lld", op, (long long)size);
     SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_ACT, rows * qkv.dim[2]));
     SHOAL_TRY(check_count(op, "out", out, type_of(qkv), rows * s.heads * size));
     return check_count(op, "stats", stats, CHECK_F32, rows * s.heads);

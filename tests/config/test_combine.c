@@ -37,7 +37,10 @@ static void test_refused_combinations(void **state)
          "model.kv_heads 3 must divide model.heads 4; use 2"},
         {"model: {arch: llama, kv_heads: 8}\n",
          "model.kv_heads 8 must divide model.heads 4; use 4"},
-        {"model:\n  arch: llama\n  width: 60\n",
+        {"model:\n  width: 60\n",
+         "x.yaml:2: model.width 60 with 4 heads makes heads of 15 numbers; bf16 is multiplied in "
+         "pairs, so it must be even: use width 64, or train.precision f32"},
+        {"model:\n  arch: llama\n  width: 60\ntrain: {precision: f32}\n",
          "x.yaml:3: model.width 60 with 4 heads makes heads of 15 numbers; rotary positions turn "
          "pairs, so it must be even: use width 64"},
         {"model: {vocab: 128}\n", "model.vocab 128 is too small for data.tokenizer bytes"},
@@ -90,7 +93,7 @@ static void test_allowed_combinations(void **state)
         "model: {vocab: 257}\ndata: {tokenizer: gpt2}\n",
         "population: {experts: 1}\n",
         "model: {kv_heads: 4, tied: true, ffn: 100}\n",
-        "model: {width: 60}\n",
+        "model: {width: 60}\ntrain: {precision: f32}\n",
         "model: {arch: llama}\n",
         "model: {arch: llama, kv_heads: 1, tied: true, ffn: 7, rope_theta: 5e5}\n",
         "model: {preset: gpt2, arch: llama}\n",

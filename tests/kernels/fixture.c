@@ -2,7 +2,10 @@
 #include "kernels/fixture.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include "kernels/cpu/cpu.h"
 #include "kernels/mirror.h"
+#include "kernels/tensor.h"
 
 enum { SKIPPED = 77 };
 
@@ -21,12 +24,29 @@ static enum shoal_status open_wanted(int threads, struct device **out)
     return SHOAL_OK;
 }
 
+/* With SHOAL_TEST_ONEDNN set, bf16 products are oneDNN's; without such products, nothing is tested.
+ */
+static void choose_products(struct device *dev)
+{
+    const struct view none = {NULL, {0, 0, 0, 0}, DTYPE_F32};
+    if (!getenv("SHOAL_TEST_ONEDNN") || strcmp(device_name(dev), "cpu") != 0) return;
+    cpu_of(dev)->matrices16 = true;
+    struct tensor x = tensor_zero(DTYPE_BF16, 16, 16), out = tensor_zero(DTYPE_BF16, 16, 16);
+    if (kernel_matmul(dev, out.view, x.view, x.view, none) != SHOAL_OK) {
+        (void)fprintf(stderr, "skipped: %s\n", shoal_failure_text());
+        exit(SKIPPED);
+    }
+    tensor_free(&x);
+    tensor_free(&out);
+}
+
 int device_setup(void **state)
 {
     struct device *dev = NULL;
-    const enum shoal_status st = open_wanted(2, &dev);
+    if (open_wanted(2, &dev) != SHOAL_OK) return -1;
+    choose_products(dev);
     *state = dev;
-    return st == SHOAL_OK ? 0 : -1;
+    return 0;
 }
 
 int device_teardown(void **state)

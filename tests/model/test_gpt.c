@@ -21,7 +21,7 @@ static void open_shape(struct fixture *f, int i)
     } cases[N_SHAPES] = {{fixture_gpt2(1, 1, 8, 11), 1, 4},
                          {fixture_gpt2(2, 3, 24, 40), 2, 9},
                          {fixture_gpt2(2, 2, 32, 100), 1, 33},
-                         {fixture_gpt2(1, 4, 20, 7), 2, 1},
+                         {fixture_gpt2(1, 2, 20, 7), 2, 1},
                          {fixture_gpt2(2, 2, 16, 19), 2, 5},
                          {fixture_llama(1, 1, 1, 8, 12, 11, false), 1, 4},
                          {fixture_llama(2, 3, 1, 18, 20, 40, true), 2, 9},

@@ -1,191 +1,161 @@
-/* attention.c - causal attention, forward, by tiles with a running softmax (Dao et al. 2022).
+/* attention.c - causal attention, forward.
  *
- * A task is one head of one sequence. Its keys (transposed) and values are converted to f32 once;
- * then TILE queries at a time meet TILE keys at a time: scores = Q . K^T, of each row the running
- * maximum and sum are brought up to date, and the output is rescaled and receives P . V. Tiles
- * right of the diagonal are never touched; on the diagonal, products stop at the last key a group
- * of TILE_ROWS queries may see. All products are tile.c's, in f32 whatever the type of qkv; where
- * the processor multiplies bf16, attention16.c does it. */
+ * A task is one head of queries of one sequence. Its keys are packed transposed and its values as
+ * they are; then a few queries at a time, as many as a tile has rows, meet up to CHUNK keys: scores
+ * = q . K^T for all of them, softmax over the row, out = p . V with p rounded to the type of qkv.
+ * Contexts longer than CHUNK go on with a running maximum and sum (Dao et al. 2022). Keys right of
+ * the diagonal are left out, but for what fills a tile up. */
 #include <math.h>
 #include <omp.h>
-#include "kernels/cpu/attention16.h"
-#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
-#include "kernels/cpu/simd_math.h"
 #include "kernels/cpu/tile.h"
 
-/* One thread's memory, all f32. */
+enum { COLS = TILE_COLS, ROWS = TILE_ROWS, CHUNK = 512 };
+
+/* One thread's memory. Panels, p and values are of the type of qkv. */
 struct work {
-    float *keys;                    /* (padded_size, TILE) a tile */
-    float *values;                  /* (padded_context, padded_size) */
-    float *query, *sum;             /* (TILE, padded_size): the queries, and sum of p v */
-    float scores[TILE * TILE];      /* then p = e^(score - max) */
-    float max[TILE];                /* of each row so far */
-    float total[TILE][TILE_VECTOR]; /* sum of p of each row so far, in parts */
+    float score[ROWS * CHUNK];
+    float p[ROWS * CHUNK];        /* e^(score - top); bf16 takes half of it */
+    float top[ROWS], total[ROWS]; /* of each row so far */
+    float *sum;                   /* (ROWS, padded): sum of p v */
+    char *keys, *values;          /* panels: of COLS keys each; of COLS numbers of all keys each */
+    int64_t padded, padded_context; /* size and context, in whole panels */
 };
 
-/* Floats behind the struct. */
-static int64_t work_floats(const struct heads *h)
+/* Lay w's arrays out behind it; returns the bytes of all. */
+static int64_t lay_out(const struct heads *h, struct work *w)
 {
-    return 2 * (h->padded_context + TILE) * h->padded_size;
+    char *const at = (char *)w + round_up((int64_t)sizeof *w, 64);
+    w->padded = round_up(h->size, COLS);
+    w->padded_context = round_up(h->context, COLS);
+    w->sum = (float *)(void *)at;
+    w->keys = (char *)(w->sum + ROWS * w->padded);
+    w->values = w->keys + w->padded_context / COLS * tile_panel_bytes(h->size, h->is16);
+    return round_up(w->values - (char *)w, 64) +
+           w->padded / COLS * tile_panel_bytes(w->padded_context, h->is16);
 }
 
-static struct work *work_at(const struct heads *h, char *base, int64_t thread)
+static int64_t work_bytes(const struct heads *h)
 {
-    const int64_t bytes = (int64_t)sizeof(struct work) + work_floats(h) * (int64_t)sizeof(float);
-    struct work *const w = (struct work *)(void *)(base + thread * round_up(bytes, 64));
-    w->keys = (float *)(void *)(w + 1);
-    w->values = w->keys + h->padded_context * h->padded_size;
-    w->query = w->values + h->padded_context * h->padded_size;
-    w->sum = w->query + TILE * h->padded_size;
-    return w;
+    struct work w;
+    return lay_out(h, &w);
 }
 
-/* Largest of a row's first `seen` scores; the rest is ignored. */
-SPECIALISED float row_top(const float *scores, float top, int seen, bool masked)
+/* The panel of COLS keys from t on; of COLS numbers of the values from d on. */
+static char *key_panel(const struct heads *h, const struct work *w, int64_t t)
 {
-    float tops[TILE_VECTOR];
-#pragma omp simd
-    for (int l = 0; l < TILE_VECTOR; l++)
-        tops[l] = top;
-    for (int q = 0; q < TILE; q += TILE_VECTOR)
-#pragma omp simd
-        for (int l = 0; l < TILE_VECTOR; l++) {
-            const float s = !masked || q + l < seen ? scores[q + l] : -INFINITY;
-            tops[l] = s > tops[l] ? s : tops[l];
-        }
-    for (int half = TILE_VECTOR / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            tops[l] = tops[l + half] > tops[l] ? tops[l + half] : tops[l];
-    return tops[0];
+    return w->keys + t / COLS * tile_panel_bytes(h->size, h->is16);
+}
+static char *value_panel(const struct heads *h, const struct work *w, int64_t d)
+{
+    return w->values + d / COLS * tile_panel_bytes(w->padded_context, h->is16);
 }
 
-/* Scores become p; their sum is added to `total`, which stays a vector until the row is done. */
-SPECIALISED void row_soften(float *scores, float *total, float top, float shrink, int seen,
-                            bool masked)
+static void pack(const struct heads *h, struct work *w, struct head key, struct head value)
 {
-    float sum[TILE_VECTOR];
-#pragma omp simd
-    for (int l = 0; l < TILE_VECTOR; l++)
-        sum[l] = total[l] * shrink;
-    for (int q = 0; q < TILE; q += TILE_VECTOR)
-#pragma omp simd
-        for (int l = 0; l < TILE_VECTOR; l++) {
-            const float p = !masked || q + l < seen ? simd_exp(scores[q + l] - top) : 0.0f;
-            scores[q + l] = p;
-            sum[l] += p;
-        }
-    for (int l = 0; l < TILE_VECTOR; l++)
-        total[l] = sum[l];
-}
-
-/* Fold the new scores of TILE_ROWS rows from i on in; `seen`: keys the first of them may see. */
-SPECIALISED void soften(struct work *w, int64_t i, int64_t size, int seen, bool masked)
-{
-    float top[TILE_ROWS], shrink[TILE_ROWS];
-    for (int r = 0; r < TILE_ROWS; r++)
-        top[r] = row_top(w->scores + (i + r) * TILE, w->max[i + r], seen + r, masked);
-#pragma omp simd
-    for (int r = 0; r < TILE_ROWS; r++) {
-        shrink[r] = simd_exp(w->max[i + r] - top[r]);
-        w->max[i + r] = top[r];
+    for (int64_t t = 0; t < h->context; t += COLS) {
+        const int64_t n = h->context - t < COLS ? h->context - t : COLS;
+        tile_pack_transposed(key_panel(h, w, t), head_row(key, t), key.row, h->size, n, h->is16);
     }
-    for (int r = 0; r < TILE_ROWS; r++)
-        row_soften(w->scores + (i + r) * TILE, w->total[i + r], top[r], shrink[r], seen + r,
-                   masked);
-    for (int r = 0; r < TILE_ROWS; r++) {
-        float *const sum = w->sum + (i + r) * size;
-#pragma omp simd
-        for (int64_t d = 0; d < size; d++)
-            sum[d] *= shrink[r];
+    for (int64_t d = 0; d < h->size; d += COLS) {
+        const int64_t n = h->size - d < COLS ? h->size - d : COLS;
+        tile_pack(value_panel(h, w, d), element_at(head_row(value, 0), d, h->is16), value.row,
+                  h->context, n, h->is16);
     }
 }
 
-/* TILE_ROWS queries from row i on meet a tile of keys; `seen` by the first of them. */
-static void meet(const struct heads *h, struct work *w, int64_t i, int64_t key_tile, int64_t seen)
+static float largest(vec v)
 {
-    const int64_t size = h->padded_size, most = seen + TILE_ROWS - 1;
-    const int64_t keys = most < TILE ? most : TILE;
-    const struct tile_product score = {.c = w->scores + i * TILE,
-                                       .c_row = TILE,
-                                       .a = w->query + i * size,
-                                       .a_row = size,
-                                       .a_col = 1,
-                                       .b = w->keys + key_tile * TILE * size,
-                                       .b_row = TILE,
-                                       .n = round_up(keys, TILE_VECTOR),
-                                       .k = h->size};
-    const struct tile_product mix = {.c = w->sum + i * size,
-                                     .c_row = size,
-                                     .a = w->scores + i * TILE,
-                                     .a_row = TILE,
-                                     .a_col = 1,
-                                     .b = w->values + key_tile * TILE * size,
-                                     .b_row = size,
-                                     .n = size,
-                                     .k = keys,
-                                     .add = true};
-    tile_multiply(&score);
-    if (seen < TILE)
-        soften(w, i, size, (int)seen, true);
-    else
-        soften(w, i, size, TILE, false);
-    tile_multiply(&mix);
+    float top = v[0];
+    for (int k = 1; k < VEC; k++)
+        top = v[k] > top ? v[k] : top;
+    return top;
 }
 
-static void clear_rows(const struct heads *h, struct work *w)
+/* Row r's scores become p, and what the row has so far shrinks to the new maximum. `seen`: keys it
+ * may see; `width`: keys of the chunk, of which the rest gets p = 0. unit: scores to powers of 2.
+ */
+SPECIALISED void soften(struct work *w, int r, int64_t seen, int64_t width, float unit, bool is16)
 {
-    for (int64_t i = 0; i < TILE; i++) {
-        w->max[i] = -INFINITY;
-        for (int l = 0; l < TILE_VECTOR; l++)
-            w->total[i][l] = 0.0f;
+    float *const score = w->score + r * CHUNK;
+    const int64_t end = round_up(width, VEC);
+    vec top = vec_all(w->top[r]), total = vec_all(0.0f);
+    for (int64_t j = seen > 0 ? seen : 0; j < end; j++)
+        score[j] = -INFINITY;
+    for (int64_t j = 0; j < end; j += VEC)
+        top = vec_max(top, vec_get(score, j, VEC, false));
+    const float old = w->top[r], now = largest(top);
+    for (int64_t j = 0; j < end; j += VEC) {
+        const vec p = vec_exp2((vec_get(score, j, VEC, false) - now) * unit, is16);
+        total += p;
+        vec_put(w->p, r * CHUNK + j, VEC, is16, p);
     }
-    for (int64_t i = 0; i < TILE * h->padded_size; i++)
-        w->sum[i] = 0.0f;
-    for (int64_t i = 0; i < TILE * TILE; i++)
-        w->scores[i] = 0.0f;
+    const float shrink = exp2f((old - now) * unit); /* 0 at first, when old is -inf */
+    w->top[r] = now;
+    w->total[r] = w->total[r] * shrink + vec_sum(total);
+    if (shrink > 0.0f && shrink < 1.0f)
+        for (int64_t d = 0; d < w->padded; d++)
+            w->sum[r * w->padded + d] *= shrink;
 }
 
-/* Rows [t, t + n) of one head. */
+/* `rows` queries from t on against the keys from `begin` on, as many as a chunk has. */
+static void meet(const struct heads *h, struct work *w, struct head query, int64_t t, int rows,
+                 int64_t begin)
+{
+    const float unit = 1.44269504f / sqrtf((float)h->size);
+    const int64_t left = t + rows - begin, width = left < CHUNK ? left : CHUNK;
+    const struct tile_left queries = tile_left_rows(head_row(query, t), query.row, h->is16);
+    const struct tile_left weights = tile_left_rows(w->p, CHUNK, h->is16);
+    for (int64_t j = 0; j < width; j += COLS)
+        tile_multiply(w->score + j, CHUNK, queries, key_panel(h, w, begin + j), h->size, rows,
+                      false);
+    for (int r = 0; r < rows; r++) {
+        const int64_t seen = t + r + 1 - begin < width ? t + r + 1 - begin : width;
+        if (h->is16)
+            soften(w, r, seen, width, unit, true);
+        else
+            soften(w, r, seen, width, unit, false);
+    }
+    for (int64_t d = 0; d < w->padded; d += COLS)
+        tile_multiply(w->sum + d, w->padded, weights,
+                      tile_panel_row(value_panel(h, w, d), begin, h->is16), width, rows, begin > 0);
+}
+
+/* `rows` queries from t on. */
 static void attend(const struct heads *h, struct work *w, struct head query, struct head out,
-                   float *stats, int64_t t, int64_t n)
+                   float *stats, int64_t t, int rows)
 {
-    clear_rows(h, w);
-    head_load(h, w->query, query, t, TILE, 1.0f / sqrtf((float)h->size));
-    for (int64_t key_tile = 0; key_tile <= t / TILE; key_tile++)
-        for (int64_t i = 0; i < n; i += TILE_ROWS)
-            meet(h, w, i, key_tile, t + i + 1 - key_tile * TILE);
-    for (int64_t i = 0; i < n; i++) {
-        float total = 0.0f;
-        for (int l = 0; l < TILE_VECTOR; l++)
-            total += w->total[i][l];
-        stats[t + i] = w->max[i] + logf(total);
-        head_store(h, out, w->sum + i * h->padded_size, t + i, 1, 1.0f / total);
+    for (int r = 0; r < rows; r++) {
+        w->top[r] = -INFINITY;
+        w->total[r] = 0.0f;
+    }
+    for (int64_t begin = 0; begin < t + rows; begin += CHUNK)
+        meet(h, w, query, t, rows, begin);
+    for (int r = 0; r < rows; r++) {
+        stats[t + r] = w->top[r] / sqrtf((float)h->size) + logf(w->total[r]);
+        head_store(h, out, t + r, w->sum + r * w->padded, 1.0f / w->total[r]);
     }
 }
 
 enum shoal_status cpu_attention(struct device *dev, struct view out, struct view stats,
                                 struct view qkv, struct attention_shape shape)
 {
-    const struct heads h = heads_of(qkv, shape);
-    const int64_t n = h.batch * h.count;
-    const int team = cpu_team(dev, n * h.context * h.context * h.size / 16);
+    const struct heads heads = heads_of(qkv, shape), *const h = &heads;
+    const int64_t n = h->batch * h->count, bytes = work_bytes(h);
+    const int team = cpu_team(dev, n * h->context * h->context * h->size / 16);
     char *memory;
-    if (attention16_covers(dev, &h)) return attention16(dev, &h, out, stats, qkv);
-    SHOAL_TRY(cpu_scratch(
-        dev, (size_t)team * (sizeof(struct work) + 64 + (size_t)work_floats(&h) * sizeof(float)),
-        &memory));
+    SHOAL_TRY(cpu_scratch(dev, (size_t)(team * bytes), &memory));
 #pragma omp parallel for schedule(static) num_threads(team)
     for (int64_t i = 0; i < n; i++) {
-        struct work *const w = work_at(&h, memory, omp_get_thread_num());
-        head_load_transposed(&h, w->keys, head_in_qkv(&h, qkv, i / h.group, HEAD_KEY));
-        head_load(&h, w->values, head_in_qkv(&h, qkv, i / h.group, HEAD_VALUE), 0, h.padded_context,
-                  1.0f);
-        for (int64_t t = 0; t < h.context; t += TILE)
-            attend(&h, w, head_in_qkv(&h, qkv, i, HEAD_QUERY), head_in_out(&h, out, i),
-                   (float *)stats.data + i * h.context, t,
-                   h.context - t < TILE ? h.context - t : TILE);
+        struct work *const w = (struct work *)(void *)(memory + omp_get_thread_num() * bytes);
+        (void)lay_out(h, w);
+        pack(h, w, head_in_qkv(h, qkv, i / h->group, HEAD_KEY),
+             head_in_qkv(h, qkv, i / h->group, HEAD_VALUE));
+        for (int64_t t = 0; t < h->context; t += ROWS)
+            attend(h, w, head_in_qkv(h, qkv, i, HEAD_QUERY), head_in_out(h, out, i),
+                   (float *)stats.data + i * h->context, t,
+                   (int)(h->context - t < ROWS ? h->context - t : ROWS));
     }
     return SHOAL_OK;
 }

@@ -28,7 +28,7 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
     cpu->base.ops = &cpu_ops;
     cpu->base.is_host = true;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads();
-    cpu->vectors16 = cpu_has_vectors16();
+    cpu->matrices16 = gemm_has_matrices16();
     (void)snprintf(cpu->base.describe, sizeof cpu->base.describe, "cpu, %d thread%s, %s",
                    cpu->threads, cpu->threads == 1 ? "" : "s", gemm_isa_name());
     const enum shoal_status st = gemm_cache_create(&cpu->gemms);

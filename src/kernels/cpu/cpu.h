@@ -12,7 +12,7 @@ struct cpu_device {
     int threads;
     void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
     size_t scratch_bytes;
-    bool vectors16;           /* tile16.h works on this processor, and nothing is better */
+    bool matrices16;          /* oneDNN multiplies bf16 in matrix registers (AMX) here */
     struct gemm_cache *gemms; /* oneDNN engine, stream and primitives, one per shape met */
 };
 
@@ -135,7 +135,6 @@ enum shoal_status gemm_cache_create(struct gemm_cache **out);
 void gemm_cache_destroy(struct gemm_cache **cache);
 /* Instruction set oneDNN uses: "avx512_core_bf16". */
 const char *gemm_isa_name(void);
-/* Whether tile16.h is compiled in and this processor multiplies bf16 in vector registers, but not
- * in matrix registers (AMX), which would be faster. */
-bool cpu_has_vectors16(void);
+/* Whether this processor multiplies bf16 in matrix registers (AMX). */
+bool gemm_has_matrices16(void);
 enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d);

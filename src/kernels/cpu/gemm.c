@@ -1,5 +1,5 @@
-/* gemm.c - which code multiplies: ours for bf16 on AVX-512 BF16 (gemm16.c), where epilogues are
- * part of the product, oneDNN for the rest, where they follow it. */
+/* gemm.c - which code multiplies: ours (gemm_tiles.c), where epilogues are part of the product, or
+ * oneDNN for bf16 where the processor has matrix registers (AMX), where they follow it. */
 #include "kernels/cpu/gemm_parts.h"
 
 static struct view as_view(const struct gemm *g, void *data)
@@ -13,20 +13,18 @@ static enum shoal_status finish(struct device *dev, const struct gemm *g, const 
     if (g->epilogue == GEMM_GELU) return cpu_gelu(dev, as_view(g, d->c), as_view(g, d->aux));
     if (g->epilogue == GEMM_GELU_GRAD || (g->epilogue == GEMM_RESIDUAL && d->aux != d->c))
         gemm_epilogue_in_place(dev, g, d);
-    if (d->a_sums) cpu_add_column_sums(dev, d->a_sums, d->a, g->in == DTYPE_BF16, g->k, g->m);
+    if (d->a_sums) cpu_add_column_sums(dev, d->a_sums, d->a, true, g->k, g->m);
     return SHOAL_OK;
 }
 
 enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d)
 {
-    if (g->in == DTYPE_BF16 && cpu_of(dev)->vectors16 && gemm16_covers(g))
-        return gemm16_run(dev, g, d);
+    if (g->in == DTYPE_F32 || !cpu_of(dev)->matrices16) return gemm_tiles_run(dev, g, d);
     const bool onto_c = g->epilogue == GEMM_ADD || (g->epilogue == GEMM_RESIDUAL && d->aux == d->c);
     const struct product p = {.m = g->m,
                               .n = g->n,
                               .k = g->k,
                               .kind = g->kind,
-                              .in = g->in,
                               .out = g->out,
                               .bias = d->bias != NULL,
                               .accumulate = onto_c};

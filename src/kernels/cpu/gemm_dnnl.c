@@ -5,16 +5,12 @@
  * many small keys is cheaper than a hash. Transposed operands are strides of the memory
  * descriptors, accumulation is a sum post-op, so neither needs a copy of ours. Scratchpads are the
  * caller's (dnnl_scratchpad_mode_user) and all share the device's scratch: nothing is allocated
- * after the first use of a shape.
- *
- * Processors older than AVX-512 have no bf16 products in oneDNN. There bf16 operands are widened
- * into scratch and multiplied in f32: the same mathematics, without the gain in speed. */
+ * after the first use of a shape. */
 #include <omp.h>
 #include <string.h>
 #include "base/memory.h"
 #include "kernels/cpu/dnnl_api.h"
 #include "kernels/cpu/gemm_parts.h"
-#include "kernels/cpu/tile16.h"
 
 enum { GEMM_MAX_ARGS = 5 };
 
@@ -29,7 +25,6 @@ struct gemm_entry {
 struct gemm_cache {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    bool has_bf16;            /* oneDNN multiplies bf16 on this processor */
     struct gemm_entry *first; /* owned */
 };
 
@@ -90,8 +85,8 @@ const char *gemm_isa_name(void)
 
 static bool same_product(const struct product *x, const struct product *y)
 {
-    return x->m == y->m && x->n == y->n && x->k == y->k && x->kind == y->kind && x->in == y->in &&
-           x->out == y->out && x->bias == y->bias && x->accumulate == y->accumulate;
+    return x->m == y->m && x->n == y->n && x->k == y->k && x->kind == y->kind && x->out == y->out &&
+           x->bias == y->bias && x->accumulate == y->accumulate;
 }
 
 /* Descriptors of the four operands. */
@@ -106,7 +101,7 @@ static dnnl_data_type_t dnnl_type(enum dtype t)
 
 static enum shoal_status mds_make(struct gemm_mds *d, const struct product *g)
 {
-    const dnnl_data_type_t in = dnnl_type(g->in);
+    const dnnl_data_type_t in = dnnl_bf16;
     if (g->kind == GEMM_TN)
         TRY_DNNL(api_matrix(&d->a, in, g->m, g->k, 1, g->m));
     else
@@ -142,26 +137,6 @@ static enum shoal_status attr_make(dnnl_primitive_attr_t *attr, bool accumulate)
     return SHOAL_OK;
 }
 
-/* Whether oneDNN can make a product of bf16 matrices here. */
-static enum shoal_status probe_bf16(struct gemm_cache *cache)
-{
-    const struct product g = {
-        .m = 16, .n = 16, .k = 16, .kind = GEMM_NT, .in = DTYPE_BF16, .out = DTYPE_BF16};
-    struct gemm_mds d;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    enum shoal_status st;
-    memset(&d, 0, sizeof d);
-    SHOAL_GOTO(mds_make(&d, &g));
-    SHOAL_GOTO(attr_make(&attr, false));
-    cache->has_bf16 = api_matmul(&pd, cache->engine, &d.a, &d.b, NULL, &d.c, attr) == dnnl_success;
-done:
-    if (pd) (void)dnnl_primitive_desc_destroy(pd);
-    if (attr) (void)dnnl_primitive_attr_destroy(attr);
-    mds_free(&d);
-    return st;
-}
-
 enum shoal_status gemm_cache_create(struct gemm_cache **out)
 {
     struct gemm_cache *cache;
@@ -169,7 +144,7 @@ enum shoal_status gemm_cache_create(struct gemm_cache **out)
     *out = cache;
     TRY_DNNL(dnnl_engine_create(&cache->engine, dnnl_cpu, 0));
     TRY_DNNL(dnnl_stream_create(&cache->stream, cache->engine, dnnl_stream_default_flags));
-    return probe_bf16(cache);
+    return SHOAL_OK;
 }
 
 static enum shoal_status entry_fill(struct gemm_entry *e, const struct gemm_mds *d,
@@ -199,10 +174,9 @@ static enum shoal_status entry_create(struct gemm_cache *cache, const struct pro
     made = api_matmul(&pd, cache->engine, &d.a, &d.b, g->bias ? &d.bias : NULL, &d.c, attr);
     if (made != dnnl_success) {
         st = SHOAL_FAIL(SHOAL_EDEVICE,
-                        "oneDNN has no matrix product of %lld x %lld x %lld in %s (status %d); "
+                        "oneDNN has no matrix product of %lld x %lld x %lld in bf16 (status %d); "
                         "try train.precision: f32",
-                        (long long)g->m, (long long)g->n, (long long)g->k,
-                        g->in == DTYPE_BF16 ? "bf16" : "f32", (int)made);
+                        (long long)g->m, (long long)g->n, (long long)g->k, (int)made);
         goto done;
     }
     SHOAL_GOTO(mem_alloc(sizeof *e, "matrix product", &e));
@@ -261,40 +235,6 @@ static enum shoal_status execute(const struct gemm_entry *e, dnnl_stream_t strea
     return SHOAL_OK;
 }
 
-/* n floats rounded up to whole cache lines. */
-static int64_t line_floats(int64_t n)
-{
-    return (n + 15) / 16 * 16;
-}
-
-static struct view flat(const void *data, enum dtype type, int64_t n)
-{
-    return view_make(unconst(data), type, n, 1);
-}
-
-/* p, whose operands are bf16, in f32. */
-static enum shoal_status run_widened(struct device *dev, const struct product *p, void *c,
-                                     const void *a, const void *b, const float *bias)
-{
-    struct gemm_cache *const cache = cpu_of(dev)->gemms;
-    const int64_t n_a = p->m * p->k, n_b = p->k * p->n, n_c = p->m * p->n;
-    const bool narrow = p->out == DTYPE_BF16;
-    const struct gemm_entry *e;
-    struct product wide = *p;
-    float *wide_a;
-    wide.in = wide.out = DTYPE_F32;
-    SHOAL_TRY(entry_get(cache, &wide, &e));
-    const int64_t floats = line_floats(n_a) + line_floats(n_b) + (narrow ? line_floats(n_c) : 0);
-    SHOAL_TRY(cpu_scratch(dev, (size_t)floats * sizeof(float) + e->scratch_bytes, &wide_a));
-    float *const wide_b = wide_a + line_floats(n_a), *const wide_c = wide_b + line_floats(n_b);
-    SHOAL_TRY(cpu_convert(dev, flat(wide_a, DTYPE_F32, n_a), flat(a, DTYPE_BF16, n_a)));
-    SHOAL_TRY(cpu_convert(dev, flat(wide_b, DTYPE_F32, n_b), flat(b, DTYPE_BF16, n_b)));
-    SHOAL_TRY(
-        execute(e, cache->stream, wide_a + floats, narrow ? wide_c : c, wide_a, wide_b, bias));
-    return narrow ? cpu_convert(dev, flat(c, DTYPE_BF16, n_c), flat(wide_c, DTYPE_F32, n_c))
-                  : SHOAL_OK;
-}
-
 enum shoal_status gemm_dnnl_run(struct device *dev, const struct product *p, void *c, const void *a,
                                 const void *b, const float *bias)
 {
@@ -303,15 +243,14 @@ enum shoal_status gemm_dnnl_run(struct device *dev, const struct product *p, voi
     void *scratch;
     /* oneDNN takes its team size from the calling thread's OpenMP setting. */
     omp_set_num_threads(cpu_of(dev)->threads);
-    if (p->in == DTYPE_BF16 && !cache->has_bf16) return run_widened(dev, p, c, a, b, bias);
     SHOAL_TRY(entry_get(cache, p, &e));
     SHOAL_TRY(cpu_scratch(dev, e->scratch_bytes, &scratch));
     return execute(e, cache->stream, scratch, c, a, b, bias);
 }
 
-bool cpu_has_vectors16(void)
+bool gemm_has_matrices16(void)
 {
     const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
-    const unsigned vectors = dnnl_cpu_isa_avx512_core_bf16, tiles = dnnl_cpu_isa_avx512_core_amx;
-    return TILE16 && (isa & vectors) == vectors && (isa & tiles) != tiles;
+    const unsigned tiles = (unsigned)dnnl_cpu_isa_avx512_core_amx;
+    return (isa & tiles) == tiles;
 }

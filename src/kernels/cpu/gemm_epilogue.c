@@ -1,9 +1,9 @@
 /* gemm_epilogue.c - see gemm_parts.h. */
 #include "kernels/cpu/gelu.h"
 #include "kernels/cpu/gemm_parts.h"
-#include "kernels/cpu/tile16.h"
+#include "kernels/cpu/tile.h"
 
-enum { COLS = TILE16_COLS }; /* of most calls */
+enum { COLS = TILE_COLS }; /* of most calls */
 
 /* Where the values of a row come from and go to. p is a product, f32 or, in place, of c's type. */
 struct segment {

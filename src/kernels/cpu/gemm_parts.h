@@ -10,16 +10,15 @@ void gemm_epilogue(const struct gemm *g, const struct gemm_data *d, const float 
 /* GEMM_GELU_GRAD or GEMM_RESIDUAL (bias included already) where c holds the product. */
 void gemm_epilogue_in_place(struct device *dev, const struct gemm *g, const struct gemm_data *d);
 
-/* gemm16.c: whether our own bf16 product is compiled in and covers g. The caller must know that
- * the processor has AVX-512 BF16. */
-bool gemm16_covers(const struct gemm *g);
-enum shoal_status gemm16_run(struct device *dev, const struct gemm *g, const struct gemm_data *d);
+/* gemm_tiles.c: our own product. */
+enum shoal_status gemm_tiles_run(struct device *dev, const struct gemm *g,
+                                 const struct gemm_data *d);
 
-/* gemm_dnnl.c: c = a . b (+ bias) (+ c), as one primitive of oneDNN. */
+/* gemm_dnnl.c: c = a . b (+ bias) (+ c) of bf16 matrices, as one primitive of oneDNN. */
 struct product {
     int64_t m, n, k;
     enum gemm_kind kind;
-    enum dtype in, out;
+    enum dtype out;
     bool bias, accumulate; /* bias is f32; accumulate: c is added to */
 };
 enum shoal_status gemm_dnnl_run(struct device *dev, const struct product *p, void *c, const void *a,

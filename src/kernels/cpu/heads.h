@@ -1,14 +1,13 @@
-/* heads.h - one head of a (B, T, 3C) or (B, T, C) tensor as f32 tiles, and back. */
+/* heads.h - one head of a (B, T, W) or (B, T, C) tensor. */
 #pragma once
+#include "kernels/cpu/vec.h"
 #include "kernels/kernels.h"
 
 struct heads {
     int64_t batch, context, count, size;
     int64_t kv_count, group; /* heads of keys and values; heads of queries that share one */
     int64_t row, width;      /* numbers of a row of qkv, of a row of out */
-    int64_t padded_size;     /* size rounded up to whole vectors; the padding is zero */
-    int64_t padded_context;  /* context rounded up to whole tiles */
-    bool is16;               /* the tensors are bf16 */
+    bool is16;               /* the tensors are bf16; size is even then */
 };
 
 /* Part of a row of qkv a head's numbers are in. */
@@ -20,17 +19,16 @@ struct heads heads_of(struct view qkv, struct attention_shape shape);
 struct head {
     void *data;
     int64_t at, row;
+    bool is16;
 };
 /* Head number `index` = batch * heads + head of a qkv (heads: those of the part), or of an out
  * tensor. */
 struct head head_in_qkv(const struct heads *h, struct view qkv, int64_t index, enum head_part part);
 struct head head_in_out(const struct heads *h, struct view out, int64_t index);
-
-/* to (n, padded_size) = rows [t, t + n) times scale; rows past the context are zero. */
-void head_load(const struct heads *h, float *to, struct head from, int64_t t, int64_t n,
-               float scale);
-/* The same transposed: to[TILE keys at a time] is (padded_size, TILE); all of the context. */
-void head_load_transposed(const struct heads *h, float *to, struct head from);
-/* Rows [t, t + n) of the tensor = from (n, padded_size) times scale. */
-void head_store(const struct heads *h, struct head to, const float *from, int64_t t, int64_t n,
-                float scale);
+/* Row t. */
+static inline void *head_row(struct head head, int64_t t)
+{
+    return element_at(head.data, head.at + t * head.row, head.is16);
+}
+/* Row t = from (size) times scale; from has room for whole vectors. */
+void head_store(const struct heads *h, struct head to, int64_t t, const float *from, float scale);

@@ -1,28 +1,26 @@
-/* gemm16.c - bf16 matrix products on tile16.h.
+/* gemm_tiles.c - matrix products on tile.h.
  *
  * The result is cut into parts, one for a thread. A part packs panels of b, as many as fit into the
  * second-level cache, and walks the rows of a over them, a strip of rows at a time, so that the
- * strip stays in the cache too. Rows of a that run along k are read as they are; for GEMM_TN a
- * strip is packed as a panel and read as its transpose. While k is one block the sums stay in
- * registers and go through the epilogue; longer k goes block by block, with sums built up in c
- * itself if it is f32 and nothing follows, else in scratch. The order of every sum depends on the
- * shape only. */
+ * strip stays in the cache too. Rows of a that run along k are read as they are; for GEMM_TN, and
+ * where rows of bf16 are no whole pairs, a strip is packed as a panel and read as its transpose.
+ * While k is one block the sums stay in registers and go through the epilogue; longer k goes block
+ * by block, with sums built up in c itself if it is f32 and nothing follows, else in scratch. The
+ * order of every sum depends on the shape only. */
 #include "kernels/cpu/gemm_parts.h"
-#include "kernels/cpu/tile16.h"
-
-#if TILE16
-#include <string.h>
+#include "kernels/cpu/tile.h"
 
 enum {
-    COLS = TILE16_COLS,
-    ROWS = TILE16_ROWS,
-    STRIP = 96,     /* rows that meet the panels of a group before the next ones do */
-    WHOLE_K = 4096, /* longest k that is one block */
-    BLOCK_K = 1024, /* rows of a panel otherwise; of GEMM_TN, whose strips are packed: */
-    BLOCK_K_TN = 512,
-    PACKED_BYTES = 512 << 10, /* most for the panels of a group */
-    SUMS_BYTES = 1536 << 10,  /* most for sums in scratch */
-    PACK_COST = 10            /* packing an element of b takes as long as this many multiply-adds */
+    COLS = TILE_COLS,
+    ROWS = TILE_ROWS,
+    LINE = 64,          /* bytes of a cache line */
+    STRIP = 48,         /* rows that meet the panels of a group before the next ones do */
+    WHOLE_BYTES = 4096, /* of a row of k that is one block */
+    BLOCK_BYTES = 2048, /* of a block of it otherwise; where strips of a are packed: */
+    PACKED_BLOCK_BYTES = 1536,
+    GROUP_BYTES = 640 << 10, /* most for the panels of a group */
+    SUMS_BYTES = 1536 << 10, /* most for sums in scratch */
+    PACK_COST = 10           /* packing an element of b takes as long as this many multiply-adds */
 };
 
 /* How a product is cut. */
@@ -34,6 +32,8 @@ struct plan {
     int64_t group; /* panels packed at a time */
     int64_t chunk; /* rows accumulated at a time */
     int row_parts, col_parts;
+    bool is16;   /* a and b are bf16 */
+    bool packs;  /* strips of a are packed */
     bool direct; /* sums are built up in c itself */
     bool whole;  /* k is one block */
     size_t acc_bytes, pack_bytes, a_bytes;
@@ -57,7 +57,7 @@ static void plan_parts(struct plan *p, const struct gemm *g, int threads)
         const int rows = threads / cols;
         const double r = (double)(ceil_div(units, rows) * p->row_unit);
         const double c = (double)(ceil_div(p->panels, cols) * COLS);
-        const double cost = r * c + PACK_COST * (g->kind == GEMM_TN ? r + c : c);
+        const double cost = r * c + PACK_COST * (p->packs ? r + c : c);
         if (best == 0.0 || cost < best) {
             best = cost;
             p->row_parts = rows;
@@ -68,24 +68,28 @@ static void plan_parts(struct plan *p, const struct gemm *g, int threads)
 
 static struct plan plan_make(const struct gemm *g, const struct gemm_data *d, int threads)
 {
-    struct plan p = {0};
-    const bool tn = g->kind == GEMM_TN;
-    const int64_t most = tn ? BLOCK_K_TN : g->k <= WHOLE_K ? WHOLE_K : BLOCK_K;
-    /* A strip of GEMM_TN is one panel: parts that begin at its multiples share none. */
-    p.row_unit = tn ? COLS : ROWS;
-    p.strip = tn ? COLS : STRIP;
+    struct plan p = {.is16 = g->in == DTYPE_BF16};
+    const int64_t size = p.is16 ? 2 : 4;
+    p.packs = g->kind == GEMM_TN || (p.is16 && g->k % 2 != 0);
+    const int64_t most = (p.packs                      ? PACKED_BLOCK_BYTES
+                          : g->k * size <= WHOLE_BYTES ? WHOLE_BYTES
+                                                       : BLOCK_BYTES) /
+                         size;
+    /* A packed strip is one panel: parts that begin at its multiples share none. */
+    p.row_unit = p.packs ? COLS : ROWS;
+    p.strip = p.packs ? COLS : STRIP;
     p.panels = ceil_div(g->n, COLS);
     p.block_k = ceil_div(ceil_div(g->k, ceil_div(g->k, most)), 2) * 2;
     p.whole = p.block_k >= g->k;
     p.direct =
         g->out == DTYPE_F32 && !d->bias && (g->epilogue == GEMM_STORE || g->epilogue == GEMM_ADD);
     plan_parts(&p, g, threads);
-    const int64_t panel_bytes = tile16_panel_size(p.block_k) * 2;
-    p.group = least(PACKED_BYTES / panel_bytes, ceil_div(p.panels, p.col_parts));
+    const int64_t panel_bytes = tile_panel_bytes(p.block_k, p.is16);
+    p.group = least(GROUP_BYTES / panel_bytes, ceil_div(p.panels, p.col_parts));
     if (p.group < 1) p.group = 1;
     p.chunk = g->m;
     p.pack_bytes = (size_t)(p.group * panel_bytes);
-    p.a_bytes = tn ? (size_t)panel_bytes : 0;
+    p.a_bytes = p.packs ? (size_t)panel_bytes : 0;
     if (!p.whole && !p.direct) {
         p.chunk = SUMS_BYTES / (p.group * COLS * 4) / STRIP * STRIP;
         p.chunk = least(p.chunk, ceil_div(g->m, p.row_parts) + p.row_unit);
@@ -99,52 +103,78 @@ struct part {
     const struct plan *p;
     const struct gemm *g;
     const struct gemm_data *d;
-    uint16_t *packed, *a_panel;   /* panels of b; the strip of a, for GEMM_TN */
+    char *packed, *a_panel;       /* panels of b; the strip of a, if packed */
     float *acc;                   /* sums, where they are built up in scratch */
     int64_t rows[2], panels[2];   /* of the part: first, end */
     int64_t row, panel, n_panels; /* now: chunk's first row, group's first panel, its panels */
     int64_t k0, nk;               /* now: block of k */
 };
 
-/* This block of k of the group's panels. */
+/* This block of k of panel i of the group. */
+static char *panel_at(const struct part *t, int64_t i)
+{
+    return t->packed + i * tile_panel_bytes(t->nk, t->p->is16);
+}
+
 static void pack_group(const struct part *t)
 {
     const struct gemm *g = t->g;
-    const uint16_t *b = t->d->b;
+    const bool is16 = t->p->is16;
     for (int64_t i = 0; i < t->n_panels; i++) {
         const int64_t j = (t->panel + i) * COLS, n = least(g->n - j, COLS);
-        uint16_t *const to = t->packed + i * tile16_panel_size(t->nk);
         if (g->kind == GEMM_NT)
-            tile16_pack_transposed(to, b + j * g->k + t->k0, g->k, t->nk, n);
+            tile_pack_transposed(panel_at(t, i), element_at(t->d->b, j * g->k + t->k0, is16), g->k,
+                                 t->nk, n, is16);
         else
-            tile16_pack(to, b + t->k0 * g->n + j, g->n, t->nk, n);
+            tile_pack(panel_at(t, i), element_at(t->d->b, t->k0 * g->n + j, is16), g->n, t->nk, n,
+                      is16);
     }
 }
 
-/* A left operand ready for tile16_multiply. */
-struct left {
-    const uint16_t *a;
-    int64_t row, pair;
-};
+/* This block of k of n rows of a from i on, packed if need be. */
+static struct tile_left left_of(const struct part *t, int64_t i, int64_t n)
+{
+    const struct gemm *g = t->g;
+    const bool is16 = t->p->is16, tn = g->kind == GEMM_TN;
+    const void *const a = element_at(t->d->a, tn ? t->k0 * g->m + i : i * g->k + t->k0, is16);
+    if (!t->p->packs) return tile_left_rows(a, g->k, is16);
+    if (tn)
+        tile_pack(t->a_panel, a, g->m, t->nk, n, is16);
+    else
+        tile_pack_transposed(t->a_panel, a, g->k, t->nk, n, is16);
+    return tile_left_panel(t->a_panel, is16);
+}
+
+/* What a tile of the result is stored to, and joined with. */
+static struct tile_soon result_at(const struct part *t, int64_t i, int64_t j, int64_t cols)
+{
+    const bool is16 = t->g->out == DTYPE_BF16;
+    const int64_t at = i * t->g->n + j, size = is16 ? 2 : 4;
+    return (struct tile_soon){
+        {element_at(t->d->c, at, is16), t->d->aux ? element_at(t->d->aux, at, is16) : NULL},
+        t->g->n * size,
+        (int)ceil_div(cols * size, TILE_LINE)};
+}
 
 /* ROWS or fewer rows of a, from row i of the result on, times one panel of the group. */
-static void tile(const struct part *t, const struct left *a, int64_t i, int64_t panel, int64_t rows)
+static void tile(const struct part *t, struct tile_left a, int64_t i, int64_t panel, int64_t rows)
 {
     const struct gemm *g = t->g;
     const int64_t j = (t->panel + panel) * COLS, cols = least(g->n - j, COLS);
-    const uint16_t *const b = t->packed + panel * tile16_panel_size(t->nk);
+    const void *const b = panel_at(t, panel);
     const bool first = t->k0 == 0, last = t->k0 + t->nk == g->k;
+    const struct tile_soon soon = result_at(t, i, j, cols);
     if (t->p->direct) {
         if (cols == COLS) {
             float *const c = (float *)t->d->c + i * g->n + j;
-            tile16_multiply(c, g->n, a->a, a->row, a->pair, b, t->nk, (int)rows,
-                            !first || g->epilogue == GEMM_ADD);
+            tile_multiply_toward(c, g->n, a, b, t->nk, (int)rows, !first || g->epilogue == GEMM_ADD,
+                                 &soon);
             return;
         }
         float sum[ROWS * COLS];
         struct gemm e = *g;
         if (!first) e.epilogue = GEMM_ADD;
-        tile16_multiply(sum, COLS, a->a, a->row, a->pair, b, t->nk, (int)rows, false);
+        tile_multiply(sum, COLS, a, b, t->nk, (int)rows, false);
         gemm_epilogue(&e, t->d, sum, COLS, i, j, rows, cols);
         return;
     }
@@ -155,35 +185,35 @@ static void tile(const struct part *t, const struct left *a, int64_t i, int64_t 
         sum_row = t->n_panels * COLS;
         sum = t->acc + (i - t->row) * sum_row + panel * COLS;
     }
-    tile16_multiply(sum, sum_row, a->a, a->row, a->pair, b, t->nk, (int)rows, !first);
-    if (last) gemm_epilogue(g, t->d, sum, sum_row, i, j, rows, cols);
+    if (!last) {
+        tile_multiply(sum, sum_row, a, b, t->nk, (int)rows, !first);
+        return;
+    }
+    tile_multiply_toward(sum, sum_row, a, b, t->nk, (int)rows, !first, &soon);
+    gemm_epilogue(g, t->d, sum, sum_row, i, j, rows, cols);
 }
 
 /* a_sums of n rows from i on: the packed strip times a column of ones. */
 static void sums(const struct part *t, int64_t i, int64_t n)
 {
-    const uint16_t one = 0x3f80, ones[2] = {one, one};
+    const uint16_t one = 0x3f80, pair[2] = {one, one};
+    const float single = 1.0f;
+    const bool is16 = t->p->is16;
+    const struct tile_left ones = {is16 ? (const void *)pair : &single, 0, 0, is16};
     float sum[COLS] = {0};
     memcpy(sum, t->d->a_sums + i, (size_t)n * sizeof *sum);
-    tile16_multiply(sum, COLS, ones, 0, 0, t->a_panel, t->nk, 1, true);
+    tile_multiply(sum, COLS, ones, t->a_panel, t->nk, 1, true);
     memcpy(t->d->a_sums + i, sum, (size_t)n * sizeof *sum);
 }
 
 /* `rows` rows from i on, at most p->strip, against all panels of the group. */
 static void strip(const struct part *t, int64_t i, int64_t rows)
 {
-    const struct gemm *g = t->g;
-    struct left a = {(const uint16_t *)t->d->a + i * g->k + t->k0, g->k, 2};
-    if (g->kind == GEMM_TN) {
-        a = (struct left){t->a_panel, 2, 2 * COLS};
-        tile16_pack(t->a_panel, (const uint16_t *)t->d->a + t->k0 * g->m + i, g->m, t->nk, rows);
-        if (t->d->a_sums && t->panel == 0) sums(t, i, rows);
-    }
+    const struct tile_left a = left_of(t, i, rows);
+    if (t->d->a_sums && t->panel == 0) sums(t, i, rows);
     for (int64_t panel = 0; panel < t->n_panels; panel++)
-        for (int64_t r = 0; r < rows; r += ROWS) {
-            const struct left at = {a.a + r * a.row, a.row, a.pair};
-            tile(t, &at, i + r, panel, least(rows - r, ROWS));
-        }
+        for (int64_t r = 0; r < rows; r += ROWS)
+            tile(t, tile_left_at(a, r), i + r, panel, least(rows - r, ROWS));
 }
 
 static void part_run(struct part *t)
@@ -203,12 +233,8 @@ static void part_run(struct part *t)
     }
 }
 
-bool gemm16_covers(const struct gemm *g)
-{
-    return g->in == DTYPE_BF16 && g->k % 2 == 0;
-}
-
-enum shoal_status gemm16_run(struct device *dev, const struct gemm *g, const struct gemm_data *d)
+enum shoal_status gemm_tiles_run(struct device *dev, const struct gemm *g,
+                                 const struct gemm_data *d)
 {
     const int threads = cpu_team(dev, g->m * g->n / 16 * g->k);
     const struct plan p = plan_make(g, d, threads);
@@ -222,9 +248,9 @@ enum shoal_status gemm16_run(struct device *dev, const struct gemm *g, const str
         const int r = i / p.col_parts, c = i % p.col_parts;
         char *const mine = scratch + bytes * (size_t)i;
         struct part t = {.p = &p, .g = g, .d = d};
-        t.packed = (uint16_t *)mine;
-        t.a_panel = (uint16_t *)(mine + p.pack_bytes);
-        t.acc = (float *)(mine + p.pack_bytes + p.a_bytes);
+        t.packed = mine;
+        t.a_panel = mine + p.pack_bytes;
+        t.acc = (float *)(void *)(mine + p.pack_bytes + p.a_bytes);
         t.rows[0] = units * r / p.row_parts * p.row_unit;
         t.rows[1] = least(units * (r + 1) / p.row_parts * p.row_unit, g->m);
         t.panels[0] = p.panels * c / p.col_parts;
@@ -233,15 +259,3 @@ enum shoal_status gemm16_run(struct device *dev, const struct gemm *g, const str
     }
     return SHOAL_OK;
 }
-#else
-bool gemm16_covers(const struct gemm *g)
-{
-    (void)g;
-    return false;
-}
-enum shoal_status gemm16_run(struct device *dev, const struct gemm *g, const struct gemm_data *d)
-{
-    (void)dev, (void)g, (void)d;
-    return SHOAL_FAIL(SHOAL_ENOTSUP, "own bf16 products are not compiled in");
-}
-#endif
