@@ -81,7 +81,8 @@ static struct problem problem_make(struct device *dev, enum dtype act, int64_t B
     struct problem p = {.dev = dev, .act = act, .B = B, .T = T, .C = C, .heads = heads};
     p.x = make(dev, act, R, C, 1.0, 1);
     p.w = make(dev, act, H, C, 0.1, 2);
-    p.bias = make(dev, DTYPE_F32, 1, H, 0.1, 3);
+    p.bias =
+        device_is_host(dev) ? tensor_random_bias(H, 0.1, 3) : make(dev, DTYPE_F32, 1, H, 0.1, 3);
     p.hidden = make(dev, act, R, H, 1.0, 4);
     p.dhidden = make(dev, act, R, H, 1.0, 5);
     p.dx = make(dev, act, R, C, 0.0, 0);
