@@ -59,9 +59,11 @@ void comm_close(struct comm **c)
     /* Leaving cannot fail usefully: the run is over and its files are closed. */
     comm_detach(*c);
     (void)comm_reap(*c, true);
-    if ((*c)->node != MPI_COMM_NULL) MPI_Comm_free(&(*c)->node);
-    if ((*c)->workers != MPI_COMM_NULL) MPI_Comm_free(&(*c)->workers);
-    if ((*c)->records != MPI_COMM_NULL) MPI_Comm_free(&(*c)->records);
+    /* Freeing takes all members, and after the first epoch some may be lost. */
+    const bool all_there = (*c)->epoch == 0;
+    if (all_there && (*c)->node != MPI_COMM_NULL) MPI_Comm_free(&(*c)->node);
+    if (all_there && (*c)->workers != MPI_COMM_NULL) MPI_Comm_free(&(*c)->workers);
+    if (all_there && (*c)->records != MPI_COMM_NULL) MPI_Comm_free(&(*c)->records);
     MPI_Finalize();
     mem_free((*c)->live_rank);
     mem_free(*c);

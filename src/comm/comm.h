@@ -15,6 +15,7 @@ struct device;
 
 enum { COMM_MAX_RECORD = 4096 };       /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
+enum { COMM_CHUNK_LIMIT = 1 << 30 };   /* it stays under, whatever is set */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);

@@ -135,10 +135,11 @@ static inline int64_t comm_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
-/* Elements of one message, at least 1. */
+/* Elements of one message, at least 1; MPI counts them as int. */
 static inline int64_t comm_chunk_elements(const struct comm *c)
 {
-    const int64_t n = (int64_t)(c->chunk_bytes / sizeof(float));
+    const int64_t most = COMM_CHUNK_LIMIT / (int64_t)sizeof(float) - 1;
+    const int64_t n = comm_min((int64_t)(c->chunk_bytes / sizeof(float)), most);
     return n < 1 ? 1 : n;
 }
 /* out = the sum of this worker's own parts, on the device; zero of none. */

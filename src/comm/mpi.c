@@ -53,9 +53,11 @@ static enum shoal_status broadcast_chunk(struct comm *c, float *chunk, int64_t n
     return comm_finish(&request, COMM_WAIT_BUSY);
 }
 
-static enum shoal_status broadcast_direct(struct comm *c, const struct comm_exchange *x)
+static enum shoal_status broadcast_direct(struct mpi_transport *t)
 {
-    const int64_t step = comm_chunk_elements(c);
+    struct comm *const c = t->base.c;
+    const struct comm_exchange *const x = &t->now;
+    const int64_t step = mpi_message_elements(t);
     SHOAL_TRY(device_sync(c->dev));
     for (int64_t begin = 0; begin < x->n; begin += step)
         SHOAL_TRY(broadcast_chunk(c, x->out + begin, comm_min(step, x->n - begin), x->root));
@@ -68,7 +70,7 @@ static enum shoal_status broadcast_staged(struct mpi_transport *t, bool is_root)
 {
     struct comm *const c = t->base.c;
     const struct comm_exchange *const x = &t->now;
-    const int64_t step = mpi_stage_elements(c);
+    const int64_t step = mpi_message_elements(t);
     struct mpi_stage *const s = &t->stage;
     SHOAL_TRY(mpi_stage_reserve(t, comm_min(step, x->n), comm_min(step, x->n)));
     for (int64_t begin = 0, k = 0; begin < x->n; begin += step, k++) {
@@ -97,7 +99,7 @@ enum shoal_status mpi_broadcast(struct mpi_transport *t)
     struct comm *const c = t->base.c;
     const bool is_root = t->now.root == c->worker;
     if (c->n_live == 1) return SHOAL_OK;
-    SHOAL_TRY(t->direct ? broadcast_direct(c, &t->now) : broadcast_staged(t, is_root));
+    SHOAL_TRY(t->direct ? broadcast_direct(t) : broadcast_staged(t, is_root));
     if (is_root) c->bytes_sent += (uint64_t)t->now.n * sizeof(float) * (uint64_t)(c->n_live - 1);
     return SHOAL_OK;
 }
@@ -114,12 +116,15 @@ static void mpi_close(struct transport *transport)
     mem_free(t);
 }
 
+/* A job may mix GPUs and CPUs: each worker has its own path, and all cut messages alike. */
 static enum shoal_status choose_path(struct mpi_transport *t)
 {
-    struct device *const dev = t->base.c->dev;
-    const bool is_host = device_is_host(dev);
-    t->direct = is_host;
-    if (!is_host) SHOAL_TRY(mpi_try_direct(t, &t->direct));
+    const bool is_host = device_is_host(t->base.c->dev);
+    bool all_direct = false;
+    SHOAL_TRY(mpi_all_agree(t->base.c, is_host, &all_direct));
+    if (!all_direct) SHOAL_TRY(mpi_try_direct(t, &all_direct));
+    t->direct = is_host || all_direct;
+    t->staged = !all_direct;
     (void)snprintf(t->describe, sizeof t->describe, "MPI from %s",
                    is_host     ? "host memory"
                    : t->direct ? "device memory"

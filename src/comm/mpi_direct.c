@@ -14,6 +14,7 @@ enum { TRIAL = 1000 }; /* elements */
 
 static bool mpi_says_yes(const struct comm *c)
 {
+    if (device_is_host(c->dev)) return true;
     if (c->mpi_reads_device >= 0) return c->mpi_reads_device > 0;
 #ifdef MPIX_CUDA_AWARE_SUPPORT
     return MPIX_Query_cuda_support() == 1;
@@ -87,8 +88,7 @@ done:
     return st;
 }
 
-/* Whether `mine` is true on all live workers. */
-static enum shoal_status all_agree(struct comm *c, bool mine, bool *all)
+enum shoal_status mpi_all_agree(struct comm *c, bool mine, bool *all)
 {
     const int one = mine;
     int lowest = 0;
@@ -104,7 +104,7 @@ enum shoal_status mpi_try_direct(struct mpi_transport *t, bool *works)
     struct comm *const c = t->base.c;
     const uint64_t sent = c->bytes_sent;
     bool mine = false;
-    SHOAL_TRY(all_agree(c, mpi_says_yes(c), works));
+    SHOAL_TRY(mpi_all_agree(c, mpi_says_yes(c), works));
     if (!*works) return SHOAL_OK;
     t->direct = true;
     if (trial(t, &mine) != SHOAL_OK) {
@@ -113,7 +113,7 @@ enum shoal_status mpi_try_direct(struct mpi_transport *t, bool *works)
     }
     t->direct = false;
     c->bytes_sent = sent;
-    SHOAL_TRY(all_agree(c, mine, works));
+    SHOAL_TRY(mpi_all_agree(c, mine, works));
     if (!*works && c->live_rank[c->worker] == 0)
         log_warn("this MPI claims to take GPU memory and does not carry it right; weights go by "
                  "way of host memory");

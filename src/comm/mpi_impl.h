@@ -16,6 +16,7 @@ enum { MPI_STAGE_BYTES = 32 << 20 };
 struct mpi_transport {
     struct transport base;
     bool direct; /* MPI reads and writes the device's memory; else by way of the stage */
+    bool staged; /* some worker goes by way of the stage, so all cut messages to fit it */
     struct mpi_stage stage;
     struct comm_exchange now;
     char describe[64];
@@ -34,16 +35,19 @@ static inline int mpi_slot_in(int b)
     return 2 + b;
 }
 
-/* Elements of a message between stages. */
-static inline int64_t mpi_stage_elements(const struct comm *c)
+/* Elements of one message; the same on all workers. */
+static inline int64_t mpi_message_elements(const struct mpi_transport *t)
 {
-    return comm_min(comm_chunk_elements(c), MPI_STAGE_BYTES / (int64_t)sizeof(float));
+    const int64_t most = comm_chunk_elements(t->base.c);
+    return t->staged ? comm_min(most, MPI_STAGE_BYTES / (int64_t)sizeof(float)) : most;
 }
 
 /* Carry out t->now. Collective over the live workers. */
 enum shoal_status mpi_broadcast(struct mpi_transport *t);
 enum shoal_status mpi_sum(struct mpi_transport *t);
 
+/* *all: whether `mine` is true on all live workers. Collective over them. */
+enum shoal_status mpi_all_agree(struct comm *c, bool mine, bool *all);
 /* Whether MPI says that it takes pointers to GPU memory, and an exchange between all live workers
- * bears it out; the same answer on all. Collective over them. */
+ * bears it out; the same answer on all. Collective over them, those without a GPU included. */
 enum shoal_status mpi_try_direct(struct mpi_transport *t, bool *works);

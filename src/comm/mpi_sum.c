@@ -257,8 +257,7 @@ enum shoal_status mpi_sum(struct mpi_transport *t)
     for (int i = 0; i < 7; i++)
         *rows[i] = table + i * s.workers;
     SHOAL_GOTO(count_parts(&s));
-    s.cut = cut_of(s.workers, s.x->n_parts, s.most, s.total, s.x->n,
-                   s.direct ? comm_chunk_elements(c) : mpi_stage_elements(c));
+    s.cut = cut_of(s.workers, s.x->n_parts, s.most, s.total, s.x->n, mpi_message_elements(t));
     SHOAL_GOTO(s.direct ? sum_direct(&s) : sum_staged(&s, t));
 done:
     mem_free(table);

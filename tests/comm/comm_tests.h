@@ -39,6 +39,9 @@ void test_sum_values_keep_what_is_not_finite(void **state);
 void test_bytes_are_counted(void **state);
 void test_traffic_is_foretold(void **state);
 
+/* Broadcasts and sums of slabs in few chunks, in as little time as they take. */
+void slabs_in_short(struct comm *c);
+
 void test_reports_and_orders(void **state);
 void test_report_may_be_reused(void **state);
 void test_hear_times_out_and_sleeps(void **state);

@@ -54,6 +54,30 @@ void test_direct_slabs(void **state)
     c->mpi_reads_device = -1;
 }
 
+/* Worker 0 computes on the CPU, straight out of host memory, the others go by way of the stage. */
+void test_mixed_devices(void **state)
+{
+    struct comm *c = job(state);
+    struct device *dev = NULL;
+    c->mpi_reads_device = 0;
+    if (comm_worker(c) == 0) OK(device_open("cpu", 0, 1, &dev));
+    if (comm_worker(c) > 0) dev = far_open((struct far_setup){.identity = ""});
+    OK(comm_attach(c, "auto", dev));
+    if (comm_worker(c) == 0) assert_non_null(strstr(comm_describe(c), "MPI from host memory"));
+    slabs_in_short(c);
+    comm_set_chunk(c, (size_t)64 << 20); /* more than fits the stage */
+    if (dev && comm_workers(c) == 2) {
+        float *there = NULL;
+        const int64_t n = (MPI_STAGE_BYTES / 4) + 5;
+        OK(device_alloc(dev, (size_t)n * sizeof *there, "a test slab", &there));
+        OK(comm_broadcast(c, there, n, 0));
+        device_free(dev, there);
+    }
+    comm_set_chunk(c, COMM_CHUNK_BYTES);
+    detach_far(c, &dev);
+    c->mpi_reads_device = -1;
+}
+
 /* MPI says that it can, and what comes over is not what was sent: one worker's memory reads
  * differently, and all go by way of the stage. Alone nothing comes over. */
 void test_garbled_memory_is_not_trusted(void **state)
@@ -66,7 +90,7 @@ void test_garbled_memory_is_not_trusted(void **state)
         attach_far(c, "mpi", (struct far_setup){.identity = "", .reachable = true, .mask = mask});
     assert_string_equal(comm_describe(c), "MPI from device memory by way of pinned host memory");
     assert_string_equal(shoal_failure_text(), "");
-    exchange_everything(c);
+    slabs_in_short(c);
     detach_far(c, &dev);
     c->mpi_reads_device = -1;
 }
@@ -102,18 +126,21 @@ void test_begin_and_end(void **state)
     detach_far(c, &dev);
 }
 
-/* Chunks of 1 GiB and more cannot be tried here; the limit that makes them can. A slab is cut into
- * messages of at most that size, and into whole elements. */
+/* A slab is cut into messages of at most the size that is set, of less than 1 GiB in any case, and
+ * into whole elements. */
 void test_long_slab_is_cut(void **state)
 {
     struct comm *c = job(state);
-    assert_true(COMM_CHUNK_BYTES < 1 << 30 && MPI_STAGE_BYTES < 1 << 30);
-    comm_set_chunk(c, (size_t)3 << 30);
-    assert_int_equal(comm_chunk_elements(c), (int64_t)3 << 28);
-    assert_int_equal(mpi_stage_elements(c), MPI_STAGE_BYTES / 4);
-    comm_set_chunk(c, 7);
-    assert_int_equal(comm_chunk_elements(c), 1);
-    assert_int_equal(mpi_stage_elements(c), 1);
+    struct mpi_transport t = {.base = {.c = c}};
+    for (int staged = 0; staged <= 1; staged++) {
+        t.staged = staged != 0;
+        comm_set_chunk(c, (size_t)3 << 30);
+        assert_int_equal(mpi_message_elements(&t), staged ? MPI_STAGE_BYTES / 4 : (1 << 28) - 1);
+        comm_set_chunk(c, (size_t)1 << 30);
+        assert_true(4 * mpi_message_elements(&t) < 1 << 30);
+        comm_set_chunk(c, 7);
+        assert_int_equal(mpi_message_elements(&t), 1);
+    }
     comm_set_chunk(c, COMM_CHUNK_BYTES);
     /* Counts that MPI takes as int stay in range for slabs of any length. */
     for (int workers = 2; workers <= 1024; workers *= 2) {
@@ -185,6 +212,6 @@ void test_renewed_by_mpi(void **state)
     OK(comm_agree(c, SHOAL_OK, &speaker));
     live[last] = 1;
     OK(comm_renew(c, epoch + 1, live, 10));
-    if (dev) exchange_everything(c);
+    slabs_in_short(c);
     detach_far(c, &dev);
 }

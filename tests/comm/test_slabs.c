@@ -133,6 +133,18 @@ void test_sum_with_empty_workers(void **state)
     comm_set_chunk(c, WHOLE);
 }
 
+void slabs_in_short(struct comm *c)
+{
+    if (!comm_is_worker(c)) return;
+    comm_set_chunk(c, 64);
+    for (int root = 0; root < comm_workers(c); root++)
+        broadcast(c, root, 103);
+    sum(c, 1, evenly, 103);
+    sum(c, 6, evenly, 103);
+    sum(c, 3, at_the_end, 103);
+    comm_set_chunk(c, WHOLE);
+}
+
 void test_sum_values_keep_what_is_not_finite(void **state)
 {
     struct comm *c = job(state);

@@ -31,23 +31,15 @@ int main(int argc, char **argv)
     }
 #define WITH_JOB(f) cmocka_unit_test_prestate(f, c)
     const struct CMUnitTest tests[] = {
-        WITH_JOB(test_staged_slabs),
-        WITH_JOB(test_direct_slabs),
-        WITH_JOB(test_garbled_memory_is_not_trusted),
-        WITH_JOB(test_begin_and_end),
-        WITH_JOB(test_long_slab_is_cut),
-        WITH_JOB(test_stage_overlaps),
-        WITH_JOB(test_nccl_exchanges),
-        WITH_JOB(test_nccl_chunks),
-        WITH_JOB(test_nccl_alone_or_shared),
-        WITH_JOB(test_nccl_needs_gpus),
-        WITH_JOB(test_nccl_never_ready),
-        WITH_JOB(test_nccl_falls_back),
-        WITH_JOB(test_nccl_without_identity),
-        WITH_JOB(test_nccl_fails_at_once),
-        WITH_JOB(test_nccl_fails_under_way),
-        WITH_JOB(test_renewed_by_mpi),
-        WITH_JOB(test_nccl_loses_a_worker),
+        WITH_JOB(test_staged_slabs),       WITH_JOB(test_direct_slabs),
+        WITH_JOB(test_mixed_devices),      WITH_JOB(test_garbled_memory_is_not_trusted),
+        WITH_JOB(test_begin_and_end),      WITH_JOB(test_long_slab_is_cut),
+        WITH_JOB(test_stage_overlaps),     WITH_JOB(test_nccl_exchanges),
+        WITH_JOB(test_nccl_chunks),        WITH_JOB(test_nccl_alone_or_shared),
+        WITH_JOB(test_nccl_needs_gpus),    WITH_JOB(test_nccl_never_ready),
+        WITH_JOB(test_nccl_falls_back),    WITH_JOB(test_nccl_without_identity),
+        WITH_JOB(test_nccl_fails_at_once), WITH_JOB(test_nccl_fails_under_way),
+        WITH_JOB(test_renewed_by_mpi),     WITH_JOB(test_nccl_loses_a_worker),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed) comm_abort(c, EXIT_FAILURE);

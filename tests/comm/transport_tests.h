@@ -13,6 +13,7 @@ const char *own_identity(const struct comm *c, char out[DEVICE_ID]);
 /* test_far.c: MPI from device memory. */
 void test_staged_slabs(void **state);
 void test_direct_slabs(void **state);
+void test_mixed_devices(void **state);
 void test_garbled_memory_is_not_trusted(void **state);
 void test_begin_and_end(void **state);
 void test_long_slab_is_cut(void **state);
