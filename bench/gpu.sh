@@ -90,6 +90,25 @@ device_tests() {
     done
 }
 
+# exchange RANKS: weights between processes on GPUs, by NCCL and by MPI.
+exchange() {
+    local launch=(mpirun)
+    [ ! -x "$ROOT/run" ] || launch=("$ROOT/run" mpirun)
+    env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "${launch[@]}" --oversubscribe \
+        --bind-to none -n "$1" "$(program test_gpu)"
+}
+
+exchange_tests() {
+    if [ -z "$(program test_gpu)" ]; then
+        skip exchange "not built"
+    elif [ ! -x "$ROOT/run" ] && ! command -v mpirun > /dev/null; then
+        skip exchange "no mpirun"
+    else
+        part exchange-2 45 exchange 2
+        part exchange-3 45 exchange 3
+    fi
+}
+
 # sanitizer TOOL: on one small training step, forward, backward, AdamW. bf16 reaches most kernels.
 sanitizer() {
     compute-sanitizer --tool "$1" --error-exitcode 1 "$STEP" 2 128 2 100 300 2 bf16 1 1 cuda
@@ -207,13 +226,14 @@ main() {
     if ! compgen -G '/dev/nvidia[0-9]*' > /dev/null && ! nvidia-smi > /dev/null 2>&1; then
         die "there is no GPU here: no /dev/nvidia0, and nvidia-smi shows none" 3
     fi
-    export -f sanitizer step_of pytorch_of llmc build
+    export -f program exchange sanitizer step_of pytorch_of llmc build
     export OUT BUILD PYTHON LLMC ROOT
     find_programs
     export BUILD STEP
     "$STEP" 1 32 2 16 64 1 f32 1 1 cuda > "$OUT/open.log" 2>&1 ||
         die "the GPU cannot be used: $(tail -n 1 "$OUT/open.log")" 3
     device_tests
+    exchange_tests
     if command -v compute-sanitizer > /dev/null; then
         part memcheck 60 sanitizer memcheck
         part racecheck 60 sanitizer racecheck

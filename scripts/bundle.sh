@@ -37,7 +37,7 @@ libraries() {
 programs() {
     echo "$1/shoal"
     find "$1/bench" "$1/tests" -type f -perm -u+x \
-        \( -name 'bench_*' -o -name 'test_kernels_*' -o -name test_device -o -name 'test_nccl*' \) \
+        \( -name 'bench_*' -o -name 'test_kernels_*' -o -name test_device -o -name test_gpu \) \
         -not -name '*_emulated' -not -name '*_x86-64*'
 }
 
