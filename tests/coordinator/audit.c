@@ -87,7 +87,7 @@ static void check_decision(struct audit *a, const struct event *event, const str
                                            step % shape->snapshot_every == 0));
     assert_int_equal(o->until, stop ? step : judging_after(shape, step));
     for (int k = 0; k < shape->experts; k++)
-        assert_int_equal(o->live[k], isfinite(audit_fitness(a->seed, k, step)) ? 1 : 0);
+        assert_int_equal(live_has(&o->live, k), isfinite(audit_fitness(a->seed, k, step)) ? 1 : 0);
 }
 
 static void take_order(struct audit *a, const struct event *event, const struct order *o)
