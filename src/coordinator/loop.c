@@ -14,6 +14,8 @@
 #include "coordinator/state.h"
 #include "coordinator/track.h"
 
+_Static_assert(sizeof(struct order) <= COMM_MAX_RECORD, "an order is one record");
+
 /* How long to listen before the screen is looked after again. */
 static const double listen_s = 0.2;
 
@@ -110,7 +112,7 @@ static enum shoal_status end_run(struct coordinator *c)
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
     if (actions->send) {
-        SHOAL_TRY(comm_order(c->comm, &actions->order, sizeof actions->order));
+        SHOAL_TRY(comm_order(c->comm, &actions->order, order_bytes(c->config.population.experts)));
         if (actions->order.snapshot) {
             memset(&c->cost, 0, sizeof c->cost);
             c->cost.ordered_s = run_time(c);

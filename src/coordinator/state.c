@@ -9,6 +9,7 @@
  * Nothing here depends on the order in which reports of one judging arrive. */
 #include "coordinator/state.h"
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 #include "base/memory.h"
 #include "coordinator/history.h"
@@ -52,7 +53,7 @@ static void standing_begin(struct standing *standing, int experts)
     standing->best_fitness = NAN;
     standing->champion = -1;
     standing->champion_fitness = NAN;
-    memset(standing->live, 1, (size_t)experts);
+    live_all(&standing->live, experts);
 }
 
 enum shoal_status coordinator_state_create(const struct config *c, const struct standing *standing,
@@ -98,20 +99,20 @@ static int64_t next_judging(const struct coordinator_state *s, int64_t step)
 }
 
 /* Send an order that carries the standing decision, and wait for the judging at `until`. */
-static void send_order(struct coordinator_state *s, struct order order, struct actions *out)
+static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
-    order.step = s->standing.step;
-    order.best = s->standing.best;
-    order.best_fitness = s->standing.best_fitness;
-    memcpy(order.live, s->standing.live, sizeof order.live);
-    s->until = order.until;
-    s->stopped = order.stop != 0;
+    order->step = s->standing.step;
+    order->best = s->standing.best;
+    order->best_fitness = s->standing.best_fitness;
+    order->live = s->standing.live;
+    s->until = order->until;
+    s->stopped = order->stop != 0;
     s->n_heard = 0;
-    memset(s->heard, 0, sizeof s->heard);
-    s->standing.round_done = order.round;
-    s->evaluating = order.eval != 0;
+    memset(s->heard, 0, (size_t)s->members);
+    s->standing.round_done = order->round;
+    s->evaluating = order->eval != 0;
     out->send = true;
-    out->order = order;
+    out->order = *order;
 }
 
 static enum shoal_status start(struct coordinator_state *s, struct actions *out)
@@ -131,7 +132,7 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
         order.round = !s->standing.round_done && step % s->config.evolution.every == 0;
         order.until = next_judging(s, step);
     }
-    send_order(s, order, out);
+    send_order(s, &order, out);
     return SHOAL_OK;
 }
 
@@ -139,7 +140,7 @@ static void begin_snapshot(struct coordinator_state *s)
 {
     s->shards.waiting = true;
     s->shards.n_wrote = 0;
-    memset(s->shards.wrote, 0, sizeof s->shards.wrote);
+    memset(s->shards.wrote, 0, (size_t)s->experts);
     s->shards.standing = s->standing;
     s->shards.n_judgings = s->history.n;
 }
@@ -151,7 +152,7 @@ static bool update_standing(struct coordinator_state *s, const struct judging *j
     now->step = judged->step;
     now->best = judged->best;
     now->best_fitness = judged->fitness[judged->best];
-    (void)plan_live(judged->fitness, s->experts, now->live);
+    (void)plan_live(judged->fitness, s->experts, &now->live);
     if (now->champion >= 0 && !(now->best_fitness < now->champion_fitness)) return false;
     now->champion = now->best;
     now->champion_step = now->step;
@@ -183,7 +184,7 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
     order.snapshot =
         order.stop || (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
     order.until = order.stop ? step : next_judging(s, step);
-    send_order(s, order, out);
+    send_order(s, &order, out);
     if (order.snapshot) begin_snapshot(s);
     return SHOAL_OK;
 }
@@ -243,7 +244,7 @@ static void hear_round(struct coordinator_state *s, const struct report *r, stru
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
                                    struct actions *out)
 {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct actions, order));
     if (event->kind == EVENT_START) return start(s, out);
     if (!s->started) {
         out->late = true;

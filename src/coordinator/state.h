@@ -20,13 +20,13 @@ struct event {
 
 /* What the loop must do now. Flags are false and pointers NULL where there is nothing to do. */
 struct actions {
-    bool send; /* order to every worker */
-    struct order order;
+    bool send;                    /* order to every worker */
     const struct judging *judged; /* a judging is complete (borrowed until the next event) */
     bool commit; /* all shards of this step are on disk: write the index, then prune */
     int64_t commit_step;
-    bool finished; /* nothing more will come */
-    bool late;     /* the report was late, repeated or unknown, and was ignored */
+    bool finished;      /* nothing more will come */
+    bool late;          /* the report was late, repeated or unknown, and was ignored */
+    struct order order; /* where send; otherwise not even cleared, being the largest by far */
 };
 
 /* standing NULL: a new run; else resume from it, with the judgings up to it (n_judgings may be 0;

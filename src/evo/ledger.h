@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
+#include "evo/live.h"
 
 /* One judging, as kept in the ledger. */
 struct judging {
@@ -22,5 +23,5 @@ struct standing {
     int32_t champion; /* all-time best: member, step, fitness; -1 while there is none */
     int64_t champion_step;
     double champion_fitness;
-    uint8_t live[SHOAL_MAX_EXPERTS];
+    struct live_set live;
 };

@@ -32,12 +32,14 @@ int plan_best(const double *fitness, int n, int experts)
     return n > 0 && isfinite(fitness[best]) ? best : -1;
 }
 
-int plan_live(const double *fitness, int experts, uint8_t *live)
+int plan_live(const double *fitness, int experts, struct live_set *live)
 {
     int n = 0;
+    live_none(live, experts);
     for (int k = 0; k < experts; k++) {
-        live[k] = isfinite(fitness[k]) ? 1 : 0;
-        n += live[k];
+        if (!isfinite(fitness[k])) continue;
+        live_put(live, k, true);
+        n++;
     }
     return n;
 }
@@ -53,26 +55,16 @@ double plan_spread(const double *fitness, int experts)
     return highest > lowest ? highest - lowest : 0.0;
 }
 
-/* The first live expert at or after `from`, going round; -1 when none lives. */
-static int next_live(int from, int experts, const uint8_t *live)
-{
-    for (int i = 0; i < experts; i++) {
-        const int k = (from + i) % experts;
-        if (live[k]) return k;
-    }
-    return -1;
-}
-
 int plan_attractor(const struct evo_rule *rule, int best, int64_t round, int experts,
-                   const uint8_t *live)
+                   const struct live_set *live)
 {
     switch (rule->attractor) {
     case ATTRACT_BEST:
         return best;
     case ATTRACT_MEAN:
-        return next_live(0, experts, live) < 0 ? -1 : experts;
+        return live_next(live, 0, experts) < 0 ? -1 : experts;
     case ATTRACT_LAST:
-        return next_live((int)(round % experts), experts, live);
+        return live_next(live, (int)(round % experts), experts);
     default:
         return -1;
     }

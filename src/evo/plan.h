@@ -6,18 +6,19 @@
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
+#include "evo/live.h"
 
 /* Order members best first into order_out (n entries). Not finite comes last; ties go to the
  * recombinant (number K), then to the lower number. n is K, or K + 1 with a recombinant. */
 void plan_rank(const double *fitness, int n, int experts, int *order_out);
 /* The best member, or -1 when none is finite. */
 int plan_best(const double *fitness, int n, int experts);
-/* live[k] = whether expert k's fitness is finite; returns how many are. */
-int plan_live(const double *fitness, int experts, uint8_t *live);
+/* *live: the experts whose fitness is finite; returns how many. */
+int plan_live(const double *fitness, int experts, struct live_set *live);
 /* Highest minus lowest finite expert fitness; 0 with fewer than two. */
 double plan_spread(const double *fitness, int experts);
 /* Which member a group's attractor is in round number `round` (step / every): K for the mean,
  * -1 for none. `best` is the standing decision. ATTRACT_LAST gives round % experts, or the next
  * live one. */
 int plan_attractor(const struct evo_rule *rule, int best, int64_t round, int experts,
-                   const uint8_t *live);
+                   const struct live_set *live);

@@ -1,8 +1,10 @@
 /* protocol.h - the records that travel between workers and coordinator. Plain data, sent as bytes
  * between processes of the same program on machines of the same kind. */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 #include "config/config.h"
+#include "evo/live.h"
 
 enum report_kind {
     REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
@@ -39,5 +41,11 @@ struct order {
     int64_t until; /* else: train to this step, with rounds at multiples of evolution.every before
                       it, then judge and report every member's fitness */
     double best_fitness;
-    uint8_t live[SHOAL_MAX_EXPERTS]; /* whose fitness was finite at the last judging */
+    struct live_set live; /* whose fitness was finite at the last judging; last: see order_bytes */
 };
+
+/* What of an order travels in a population of `experts`. */
+static inline size_t order_bytes(int experts)
+{
+    return offsetof(struct order, live) + live_words(experts) * sizeof(uint64_t);
+}

@@ -83,11 +83,15 @@ done:
 
 static enum shoal_status write_live(const struct h5 *h, const struct snapshot_index *index)
 {
-    int32_t live[SHOAL_MAX_EXPERTS];
+    const size_t bytes = (size_t)index->experts * sizeof(int32_t);
     const struct h5_shape shape = live_shape(index);
+    int32_t *live = NULL;
+    SHOAL_TRY(mem_alloc(bytes, "/ledger/live", &live));
     for (int k = 0; k < index->experts; k++)
-        live[k] = index->standing.live[k];
-    return h5_write(h, "/ledger/live", KIND_I32, &shape, live);
+        live[k] = live_has(&index->standing.live, k);
+    const enum shoal_status st = h5_write(h, "/ledger/live", KIND_I32, &shape, live);
+    mem_free(live);
+    return st;
 }
 
 static enum shoal_status write_links(const struct h5 *h, const struct snapshot_index *index)
@@ -184,12 +188,15 @@ static enum shoal_status read_judgings(const struct h5 *h, struct snapshot_index
 
 static enum shoal_status read_live(const struct h5 *h, struct snapshot_index *index)
 {
-    int32_t live[SHOAL_MAX_EXPERTS];
+    const size_t bytes = (size_t)index->experts * sizeof(int32_t);
     const struct h5_shape shape = live_shape(index);
-    SHOAL_TRY(h5_read(h, "/ledger/live", KIND_I32, &shape, live));
-    for (int k = 0; k < index->experts; k++)
-        index->standing.live[k] = live[k] != 0;
-    return SHOAL_OK;
+    int32_t *live = NULL;
+    SHOAL_TRY(mem_alloc(bytes, "/ledger/live", &live));
+    const enum shoal_status st = h5_read(h, "/ledger/live", KIND_I32, &shape, live);
+    for (int k = 0; st == SHOAL_OK && k < index->experts; k++)
+        live_put(&index->standing.live, k, live[k] != 0);
+    mem_free(live);
+    return st;
 }
 
 enum shoal_status index_read(const char *path, struct snapshot_index *out)

@@ -78,6 +78,7 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(tokens * sizeof *w->targets, "a batch of targets", &w->targets));
     SHOAL_TRY(mem_alloc(passes * sizeof *w->pass_losses, "losses", &w->pass_losses));
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 

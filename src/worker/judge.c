@@ -82,10 +82,10 @@ static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t st
 static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
 {
     const int experts = w->cfg->population.experts;
-    uint8_t live[SHOAL_MAX_EXPERTS];
+    struct live_set live = {0};
     w->fitness[experts] = NAN;
-    if (plan_live(w->fitness, experts, live) > 0) {
-        SHOAL_TRY(worker_mean(w, live, 0, w->table->n_params, false));
+    if (plan_live(w->fitness, experts, &live) > 0) {
+        SHOAL_TRY(worker_mean(w, &live, 0, w->table->n_params, false));
         w->mean_fresh = true;
         SHOAL_TRY(worker_measure(w, w->mean.weights, &w->judging, true, &w->fitness[experts]));
     }

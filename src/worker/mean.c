@@ -8,23 +8,22 @@ static float *slab_of(const struct expert *e, int which)
 }
 
 /* One slab's mean: sum in the order of the experts' numbers, then scaled. */
-static enum shoal_status mean_slab(struct worker *w, float *out, int which, const uint8_t *live,
-                                   int64_t begin, int64_t n)
+static enum shoal_status mean_slab(struct worker *w, float *out, int which,
+                                   const struct live_set *live, int64_t begin, int64_t n)
 {
-    int n_parts = 0, n_live = 0;
-    for (int k = 0; k < w->cfg->population.experts; k++)
-        n_live += live[k] != 0;
+    const int n_live = live_count(live, w->cfg->population.experts);
+    int n_parts = 0;
     for (int i = 0; i < w->n_own; i++) {
         const struct expert *e = w->own[i].expert;
-        if (live[e->number]) w->parts[n_parts++] = slab_of(e, which) + begin;
+        if (live_has(live, e->number)) w->parts[n_parts++] = slab_of(e, which) + begin;
     }
     SHOAL_ASSERT(n_live > 0);
     SHOAL_TRY(comm_sum(w->comm, out + begin, w->parts, n_parts, n));
     return kernel_axpby(w->dev, out + begin, out + begin, n, 1.0f / (float)n_live, 0.0f);
 }
 
-enum shoal_status worker_mean(struct worker *w, const uint8_t *live, int64_t begin, int64_t end,
-                              bool with_moments)
+enum shoal_status worker_mean(struct worker *w, const struct live_set *live, int64_t begin,
+                              int64_t end, bool with_moments)
 {
     float *out[] = {w->mean.weights, w->mean.m, w->mean.v};
     const int slabs = with_moments ? 3 : 1;

@@ -47,7 +47,7 @@ static enum shoal_status broadcast_range(struct worker *w, const struct slabs *f
 }
 
 /* Bring the group's attractor here and set p->slabs. Collective over the workers. */
-static enum shoal_status fetch(struct worker *w, struct pull *p, const uint8_t *live)
+static enum shoal_status fetch(struct worker *w, struct pull *p, const struct live_set *live)
 {
     const int experts = w->cfg->population.experts;
     const bool moments = p->rule->moments == MOMENTS_INHERIT;
@@ -101,29 +101,31 @@ static enum shoal_status evolve(struct worker *w, struct expert *e, const struct
  * last training loss was not finite is dead, lest one broken expert spoil the mean for all.
  * Collective over the workers. */
 static enum shoal_status find_live(struct worker *w, const struct order *order, bool judged,
-                                   uint8_t *live)
+                                   struct live_set *live)
 {
     const int experts = w->cfg->population.experts;
-    double alive[SHOAL_MAX_EXPERTS] = {0};
+    *live = order->live;
+    if (judged) return SHOAL_OK;
+    memset(w->alive, 0, (size_t)experts * sizeof *w->alive);
     for (int i = 0; i < w->n_own; i++)
-        alive[w->first + i] = isfinite(w->own[i].last_loss) ? 1 : 0;
-    if (!judged) SHOAL_TRY(comm_sum_values(w->comm, alive, experts));
+        w->alive[w->first + i] = isfinite(w->own[i].last_loss) ? 1 : 0;
+    SHOAL_TRY(comm_sum_values(w->comm, w->alive, experts));
     for (int k = 0; k < experts; k++)
-        live[k] = judged ? order->live[k] != 0 : alive[k] > 0;
+        live_put(live, k, w->alive[k] > 0);
     return SHOAL_OK;
 }
 
 /* The member a group moves toward now; -1: it stays. */
 static int choose(const struct worker *w, const struct evo_rule *rule, const struct order *order,
-                  int64_t step, const uint8_t *live)
+                  int64_t step, const struct live_set *live)
 {
     const struct config *c = w->cfg;
     const int experts = c->population.experts;
     if (!evo_rule_active(rule)) return -1;
     const int member = plan_attractor(rule, order->best, step / c->evolution.every, experts, live);
     /* The standing best may have died since; so may all that a mean would be of. */
-    const bool there =
-        member == experts ? memchr(live, 1, (size_t)experts) != NULL : member >= 0 && live[member];
+    const bool there = member == experts ? live_next(live, 0, experts) >= 0
+                                         : member >= 0 && live_has(live, member);
     return there ? member : -1;
 }
 
@@ -149,21 +151,21 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
     const struct config *c = w->cfg;
     const double start_s = clock_now_s();
     const uint64_t sent = comm_bytes_sent(w->comm);
-    uint8_t live[SHOAL_MAX_EXPERTS] = {0};
+    struct live_set live = {0};
     struct pull pull[] = {{.rule = &c->evolution.body, .group = GROUP_BODY},
                           {.rule = &c->evolution.io, .group = GROUP_IO}};
     if (!worker_evolves(c)) return SHOAL_OK;
-    SHOAL_TRY(find_live(w, order, judged, live));
+    SHOAL_TRY(find_live(w, order, judged, &live));
     for (int g = 0; g < 2; g++) {
-        pull[g].member = choose(w, pull[g].rule, order, step, live);
-        if (pull[g].member >= 0) SHOAL_TRY(fetch(w, &pull[g], live));
+        pull[g].member = choose(w, pull[g].rule, order, step, &live);
+        if (pull[g].member >= 0) SHOAL_TRY(fetch(w, &pull[g], &live));
     }
     const int member = pull[0].member >= 0 ? pull[0].member : pull[1].member;
     if (member < 0) return SHOAL_OK;
     for (int g = 0; g < 2; g++) {
         for (int i = 0; pull[g].member >= 0 && i < w->n_own; i++) {
             struct expert *e = w->own[i].expert;
-            SHOAL_TRY(evolve(w, e, &pull[g], step, !live[e->number]));
+            SHOAL_TRY(evolve(w, e, &pull[g], step, !live_has(&live, e->number)));
         }
     }
     return report_round(w, step, member, clock_now_s() - start_s, comm_bytes_sent(w->comm) - sent);

@@ -81,6 +81,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->targets);
     mem_free(w->parts);
     mem_free(w->fitness);
+    mem_free(w->alive);
     mem_free(w->pass_losses);
     mem_free(w->config_text);
     mem_free(w);
@@ -116,10 +117,10 @@ static enum shoal_status report_device(struct worker *w)
 
 enum shoal_status worker_run(struct worker *w)
 {
+    struct order order = {0};
     SHOAL_TRY(report_device(w));
     for (;;) {
-        struct order order;
-        SHOAL_TRY(comm_obey(w->comm, &order, sizeof order));
+        SHOAL_TRY(comm_obey(w->comm, &order, order_bytes(w->cfg->population.experts)));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));

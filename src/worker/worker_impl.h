@@ -3,6 +3,7 @@
 #include "comm/comm.h"
 #include "config/config.h"
 #include "data/data.h"
+#include "evo/live.h"
 #include "evo/protocol.h"
 #include "model/expert.h"
 #include "model/gpt.h"
@@ -45,6 +46,7 @@ struct worker {
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
     const float **parts;       /* n_own: the live experts' slabs that go into a sum */
     double *fitness;           /* K + 1 members, at the last judging */
+    double *alive;             /* K: whose last training loss was finite, during a round */
     struct slice judging;      /* of the held-out text */
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
@@ -76,8 +78,8 @@ bool worker_evolves(const struct config *cfg);
 
 /* out.weights[begin .. end) = mean of the live experts' weights (likewise moments when asked for).
  * Collective over the workers. */
-enum shoal_status worker_mean(struct worker *w, const uint8_t *live, int64_t begin, int64_t end,
-                              bool with_moments);
+enum shoal_status worker_mean(struct worker *w, const struct live_set *live, int64_t begin,
+                              int64_t end, bool with_moments);
 
 /* Write best.h5 if this worker holds member `best`. Not collective. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);

@@ -1,172 +1,346 @@
+/* audit.c - see audit.h. */
 #include "coordinator/audit.h"
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
-double audit_fitness(uint64_t seed, int member, int64_t step)
+/* Leave the function where a rule does not hold. */
+#define RULE(holds, ...)                                                                           \
+    do {                                                                                           \
+        if (!(holds)) {                                                                            \
+            audit_break(a, __VA_ARGS__);                                                           \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
+
+void audit_break(struct audit *a, const char *format, ...)
 {
-    uint64_t h = seed ^ (uint64_t)member * 0x9E3779B97F4A7C15u ^ (uint64_t)step << 20;
-    for (int i = 0; i < 3; i++)
-        h = (h ^ h >> 29) * 0xBF58476D1CE4E5B9u;
-    h ^= h >> 32;
-    const double unusual[] = {NAN, NAN, INFINITY, -INFINITY, -0.0, 0.0};
-    if (h % 64 < 6) return unusual[h % 64];
-    return (double)(h / 64 % 24) / 8.0;
+    va_list arguments;
+    if (a->broken[0]) return;
+    va_start(arguments, format);
+    (void)vsnprintf(a->broken, sizeof a->broken, format, arguments);
+    va_end(arguments);
 }
 
-int audit_best(uint64_t seed, int members, int experts, int64_t step)
+void audit_make(struct audit *a, const struct oracle *oracle, int max_workers)
 {
-    int best = -1;
-    double lowest = INFINITY;
-    for (int i = 0; i < members; i++) {
-        const double x = audit_fitness(seed, i, step);
-        if (!isfinite(x)) continue;
-        if (best < 0 || x < lowest || (x == lowest && i == experts)) {
-            best = i;
-            lowest = x;
-        }
+    memset(a, 0, sizeof *a);
+    a->oracle = oracle;
+    a->config = &oracle->config;
+    a->experts = oracle->experts;
+    a->members = oracle->members;
+    a->committed = -1;
+    a->next_round = calloc((size_t)max_workers, sizeof *a->next_round);
+    if (!a->next_round) abort();
+}
+
+void audit_free(struct audit *a)
+{
+    free(a->next_round);
+}
+
+static bool same_bits(double x, double y)
+{
+    return memcmp(&x, &y, sizeof x) == 0;
+}
+
+/* ---- the ledger ---- */
+
+static uint64_t digest_bytes(uint64_t digest, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, at + i, bytes - i < 8 ? bytes - i : 8);
+        digest = physics_mix(digest ^ word);
     }
-    return best;
+    return digest;
 }
 
-static int64_t judging_after(const struct machine_shape *shape, int64_t step)
+static uint64_t digest_index(const struct audit *a, const struct audit_index *index)
 {
-    int64_t next = 0;
-    while (next <= step)
-        next += shape->judge;
-    return next < shape->steps ? next : shape->steps;
+    const struct standing *s = index->standing;
+    const int64_t numbers[] = {s->step,     s->best,          s->round_done,
+                               s->champion, s->champion_step, index->n_judgings};
+    const double losses[] = {s->best_fitness, s->champion_fitness};
+    uint64_t digest = digest_bytes(0, numbers, sizeof numbers);
+    digest = digest_bytes(digest, losses, sizeof losses);
+    digest = digest_bytes(digest, &s->live, sizeof s->live);
+    for (int64_t i = 0; i < index->n_judgings; i++) {
+        const struct judging *j = &index->judgings[i];
+        digest = physics_mix(digest ^ (uint64_t)j->step ^ (uint64_t)j->best << 32);
+        digest = digest_bytes(digest, &j->time_s, sizeof j->time_s);
+        digest = digest_bytes(digest, j->fitness, (size_t)a->members * sizeof *j->fitness);
+    }
+    return digest;
+}
+
+static bool is_oracles(const struct audit *a, const struct judging *j,
+                       const struct oracle_judging *expected)
+{
+    return expected && j->step == expected->step && j->best == expected->best &&
+           memcmp(j->fitness, expected->fitness, (size_t)a->members * sizeof *j->fitness) == 0;
+}
+
+static void check_ledger(struct audit *a, const struct audit_index *index)
+{
+    const struct oracle_judging *expected = a->oracle->judgings;
+    RULE(index->n_judgings > 0 && index->n_judgings <= a->oracle->n_judgings &&
+             index->judgings[index->n_judgings - 1].step == index->standing->step,
+         "a ledger of %lld judgings does not end at step %lld", (long long)index->n_judgings,
+         (long long)index->standing->step);
+    for (int64_t i = 0; i < index->n_judgings; i++)
+        RULE(is_oracles(a, &index->judgings[i], &expected[i]),
+             "judging %lld of the ledger, at step %lld, is not what was reported", (long long)i,
+             (long long)index->judgings[i].step);
 }
 
 /* Whether the judging at `step` has a new champion, and who. */
-static bool audit_champion(struct audit *a, int64_t step)
+static bool crown(struct audit *a, int64_t step)
 {
-    const int best = audit_best(a->seed, a->members, a->shape.experts, step);
-    if (best < 0) return false;
-    if (a->champion >= 0 && !(audit_fitness(a->seed, best, step) <
-                              audit_fitness(a->seed, a->champion, a->champion_step)))
-        return false;
-    a->champion = best;
+    const struct oracle_judging *j = oracle_find(a->oracle, step);
+    if (!j || j->best < 0) return false;
+    if (a->champion >= 0 && !(j->fitness[j->best] < a->champion_fitness)) return false;
+    a->champion = j->best;
     a->champion_step = step;
+    a->champion_fitness = j->fitness[j->best];
     return true;
 }
 
-void audit_begin(struct audit *a, const struct machine_shape *shape, uint64_t seed, int64_t step)
+void audit_begin(struct audit *a, const struct audit_index *resume, int workers)
 {
-    memset(a, 0, sizeof *a);
-    a->shape = *shape;
-    a->members = shape->experts + (shape->recombine ? 1 : 0);
-    a->seed = seed;
+    const size_t session = offsetof(struct audit, any_order);
+    int64_t from = 0;
+    memset((char *)a + session, 0, sizeof *a - session);
     a->champion = -1;
-    a->snapshot_step = a->committed = -1;
-    if (step == 0) return;
-    (void)audit_champion(a, 0);
-    for (int64_t s = 0; s < step;) {
-        s = judging_after(shape, s);
-        (void)audit_champion(a, s);
+    a->snapshot_step = -1;
+    RULE((resume != NULL) == (a->committed >= 0), "a committed snapshot was not resumed from");
+    if (resume) {
+        const int64_t step = resume->standing->step;
+        RULE(step == a->committed && digest_index(a, resume) == a->ledger,
+             "the ledger that was read at step %lld is not the one committed at step %lld",
+             (long long)step, (long long)a->committed);
+        for (int64_t i = 0; i < resume->n_judgings; i++)
+            (void)crown(a, resume->judgings[i].step);
+        from = step + resume->standing->round_done;
+        a->last.until = step;
     }
+    from = oracle_round_from(a->oracle, from);
+    a->due_round = from;
+    for (int i = 0; i < workers; i++)
+        a->next_round[i] = from;
+}
+
+/* ---- the coordinator ---- */
+
+static int64_t judging_after(const struct audit *a, int64_t step)
+{
+    const int64_t judge = a->config->evolution.judge, next = step - step % judge + judge;
+    return next < a->config->run.steps ? next : a->config->run.steps;
+}
+
+static bool every(int64_t step, int64_t interval)
+{
+    return interval > 0 && step > 0 && step % interval == 0;
 }
 
 static void check_decision(struct audit *a, const struct event *event, const struct order *o)
 {
-    const struct machine_shape *shape = &a->shape;
+    const struct config *c = a->config;
     const int64_t step = a->last.until;
-    const bool stop =
-        step >= shape->steps || (shape->minutes > 0 && event->time_s >= shape->minutes * 60.0);
-    assert_int_equal(a->n_heard, a->members);
-    assert_int_equal(o->step, step);
-    assert_int_equal(o->best, audit_best(a->seed, a->members, shape->experts, step));
-    assert_int_equal(o->save_best, audit_champion(a, step));
-    assert_int_equal(o->stop, stop);
-    assert_int_equal(o->eval, shape->eval_every > 0 &&
-                                  (stop || (step > 0 && step % shape->eval_every == 0)));
-    assert_int_equal(o->round, !stop);
-    assert_int_equal(o->snapshot, stop || (shape->snapshot_every > 0 && step > 0 &&
-                                           step % shape->snapshot_every == 0));
-    assert_int_equal(o->until, stop ? step : judging_after(shape, step));
-    for (int k = 0; k < shape->experts; k++)
-        assert_int_equal(o->live[k], isfinite(audit_fitness(a->seed, k, step)) ? 1 : 0);
+    const struct oracle_judging *j = oracle_find(a->oracle, step);
+    const double limit_s = c->run.minutes * 60.0;
+    const bool stop = step >= c->run.steps || (limit_s > 0 && event->time_s >= limit_s);
+    RULE(a->n_heard == a->members && o->step == step && j,
+         "a decision for step %lld after %d reports of step %lld", (long long)o->step, a->n_heard,
+         (long long)step);
+    RULE(o->best == j->best, "best at step %lld is %d, but the reports say %d", (long long)step,
+         o->best, j->best);
+    RULE(isfinite(o->best_fitness) && same_bits(o->best_fitness, j->fitness[j->best]),
+         "the best at step %lld has a fitness of %g, not %g", (long long)step, o->best_fitness,
+         j->fitness[j->best]);
+    RULE(o->stop == stop && o->round == !stop, "stop %d and round %d at step %lld", o->stop,
+         o->round, (long long)step);
+    RULE(o->save_best == crown(a, step), "save_best %d at step %lld", o->save_best,
+         (long long)step);
+    RULE(o->eval == (c->eval.every > 0 && (stop || every(step, c->eval.every))),
+         "eval %d at step %lld", o->eval, (long long)step);
+    RULE(o->snapshot == (stop || every(step, c->snapshot.every)), "snapshot %d at step %lld",
+         o->snapshot, (long long)step);
+    RULE(o->until == (stop ? step : judging_after(a, step)), "train until %lld after step %lld",
+         (long long)o->until, (long long)step);
+    for (int k = 0; k < a->experts; k++)
+        RULE(live_has(&o->live, k) == (isfinite(j->fitness[k]) != 0),
+             "expert %d counts as %s at step %lld", k, live_has(&o->live, k) ? "alive" : "dead",
+             (long long)step);
 }
 
 static void take_order(struct audit *a, const struct event *event, const struct order *o)
 {
-    assert_false(a->stopped || a->finished);
+    RULE(!a->stopped && !a->finished, "an order after the last");
     if (event->kind == EVENT_REPORT) {
         check_decision(a, event, o);
-        assert_true(o->step > a->last.step || a->n_judgings == 0);
+        /* Workers write and evaluate before they train on. */
+        RULE(a->snapshot_step < 0 || a->n_wrote == a->experts,
+             "%d of %d shards of step %lld came before the next judging", a->n_wrote, a->experts,
+             (long long)a->snapshot_step);
+        RULE(!a->evaluating, "the evaluation at step %lld did not come before the next judging",
+             (long long)a->last.step);
+        RULE(o->step > a->last.step || a->n_judgings == 0, "orders go back to step %lld",
+             (long long)o->step);
         a->n_judgings++;
     } else {
-        assert_false(a->any_order);
-        assert_int_equal(o->eval, 0);
+        RULE(!a->any_order && !o->eval && !o->snapshot && !o->save_best, "a strange first order");
     }
     a->any_order = true;
     a->last = *o;
-    memset(a->heard, 0, sizeof a->heard);
+    memset(a->heard, 0, (size_t)a->members);
     a->n_heard = 0;
     a->stopped = o->stop != 0;
-    a->n_stops += a->stopped;
     a->evaluating = o->eval != 0;
-    a->n_evals_ordered += a->evaluating;
     if (!o->snapshot) return;
     a->snapshot_step = o->step;
-    memset(a->wrote, 0, sizeof a->wrote);
+    memset(a->wrote, 0, (size_t)a->experts);
     a->n_wrote = 0;
+}
+
+static bool is_member(int member, int members)
+{
+    return member >= 0 && member < members;
 }
 
 /* Whether this report is the first, in time, of its kind; counted when it is. */
 static bool take_report(struct audit *a, const struct report *r)
 {
     if (r->kind == REPORT_FITNESS) {
-        if (a->stopped || r->step != a->last.until || r->member < 0 || r->member >= a->members ||
+        if (a->stopped || r->step != a->last.until || !is_member(r->member, a->members) ||
             a->heard[r->member])
             return false;
-        a->heard[r->member] = true;
+        a->heard[r->member] = 1;
         a->n_heard++;
         return true;
     }
     if (r->kind == REPORT_EVAL) {
         if (!a->evaluating || r->step != a->last.step || r->member != a->last.best) return false;
         a->evaluating = false;
-        a->n_evals++;
         return true;
     }
-    if (r->step != a->snapshot_step || r->member < 0 || r->member >= a->shape.experts ||
-        a->wrote[r->member])
+    if (r->step != a->snapshot_step || !is_member(r->member, a->experts) || a->wrote[r->member])
         return false;
-    a->wrote[r->member] = true;
+    a->wrote[r->member] = 1;
     a->n_wrote++;
     return true;
+}
+
+static void check_round_report(struct audit *a, const struct report *r, bool late)
+{
+    const struct oracle_round *due = &a->oracle->rounds[a->due_round];
+    const bool counts = a->due_round < a->oracle->n_rounds && due->step == r->step;
+    RULE(late != counts, "the report of a round at step %lld %s", (long long)r->step,
+         late ? "was ignored" : "counted, but was not due");
+    a->due_round += counts;
+}
+
+static void check_report(struct audit *a, const struct report *r, bool late)
+{
+    if (r->kind == REPORT_ROUND) check_round_report(a, r, late);
+    if (r->kind != REPORT_FITNESS && r->kind != REPORT_WROTE && r->kind != REPORT_EVAL) return;
+    const bool counts = take_report(a, r);
+    RULE(late != counts, "a report of kind %d, member %d and step %lld %s", r->kind, r->member,
+         (long long)r->step, late ? "was ignored" : "counted, too late or twice");
+    if (!counts || r->kind != REPORT_FITNESS) return;
+    const struct oracle_judging *j = oracle_find(a->oracle, r->step);
+    RULE(j && same_bits(j->fitness[r->member], r->value[0]),
+         "member %d has a fitness of %g at step %lld: its weights are not what they should be",
+         r->member, r->value[0], (long long)r->step);
+}
+
+static void check_actions(struct audit *a, const struct event *event, const struct actions *actions)
+{
+    const struct report *r = &event->report;
+    const bool judged = a->n_heard == a->members;
+    const bool all_wrote = event->kind == EVENT_REPORT && r->kind == REPORT_WROTE &&
+                           !actions->late && a->n_wrote == a->experts;
+    RULE(actions->send == (judged || event->kind == EVENT_START),
+         "%s after %d of %d reports of step %lld", actions->send ? "an order" : "no order",
+         a->n_heard, a->members, (long long)a->last.until);
+    RULE((actions->judged != NULL) == judged, "a judging of %d members", a->n_heard);
+    if (judged)
+        RULE(is_oracles(a, actions->judged, oracle_find(a->oracle, a->last.until)),
+             "the judging at step %lld is not what was reported", (long long)a->last.until);
+    RULE(actions->commit == all_wrote, "%s with %d of %d shards of step %lld",
+         actions->commit ? "a commit" : "no commit", a->n_wrote, a->experts,
+         (long long)a->snapshot_step);
+    RULE(!actions->commit ||
+             (actions->commit_step == a->snapshot_step && actions->commit_step > a->committed),
+         "a commit of step %lld after that of step %lld", (long long)actions->commit_step,
+         (long long)a->committed);
+    RULE(actions->finished == (all_wrote && a->stopped), "finished %d", actions->finished);
+    if (actions->send) take_order(a, event, &actions->order);
+    a->finished = a->finished || actions->finished;
 }
 
 void audit_event(struct audit *a, const struct event *event, enum shoal_status status,
                  const struct actions *actions)
 {
-    const struct report *r = &event->report;
-    assert_false(a->finished && (actions->send || actions->commit || actions->finished));
-    if (event->kind == EVENT_REPORT &&
-        (r->kind == REPORT_FITNESS || r->kind == REPORT_WROTE || r->kind == REPORT_EVAL))
-        assert_int_equal(actions->late, !take_report(a, r));
-    const bool judged = a->n_heard == a->members;
-    if (status != SHOAL_OK) {
-        assert_int_equal(status, SHOAL_ENUMERIC);
-        assert_true(judged);
-        assert_int_equal(audit_best(a->seed, a->members, a->shape.experts, a->last.until), -1);
+    RULE(!a->finished || !(actions->send || actions->commit || actions->finished),
+         "something happens after the end");
+    if (event->kind == EVENT_REPORT) check_report(a, &event->report, actions->late);
+    if (a->broken[0]) return;
+    if (status == SHOAL_OK) {
+        check_actions(a, event, actions);
         return;
     }
-    assert_int_equal(actions->send, judged || event->kind == EVENT_START);
-    assert_int_equal(actions->judged != NULL, judged);
-    const bool all_wrote = event->kind == EVENT_REPORT && r->kind == REPORT_WROTE &&
-                           !actions->late && a->n_wrote == a->shape.experts;
-    assert_int_equal(actions->commit, all_wrote);
-    if (actions->commit) {
-        assert_int_equal(actions->commit_step, a->snapshot_step);
-        assert_true(actions->commit_step > a->committed);
-        a->committed = actions->commit_step;
-        a->n_commits++;
-    }
-    assert_int_equal(actions->finished, all_wrote && a->stopped);
-    if (actions->send) take_order(a, event, &actions->order);
-    a->finished = a->finished || actions->finished;
+    const struct oracle_judging *j = oracle_find(a->oracle, a->last.until);
+    RULE(status == SHOAL_ENUMERIC && a->n_heard == a->members && j && j->best < 0,
+         "the coordinator fails at step %lld: %s", (long long)a->last.until, shoal_failure_text());
+}
+
+/* ---- workers and files ---- */
+
+void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHYSICS_GROUPS],
+                 const struct live_set *live)
+{
+    const struct oracle_round *r = &a->oracle->rounds[a->next_round[worker]];
+    RULE(a->next_round[worker] < a->oracle->n_rounds && r->step == step,
+         "worker %d has a round at step %lld, where none or another is due", worker,
+         (long long)step);
+    a->next_round[worker]++;
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        RULE(toward[g] == r->toward[g],
+             "worker %d moves group %d toward member %d at step %lld instead of %d", worker, g,
+             toward[g], (long long)step, r->toward[g]);
+    RULE(memcmp(live->word, r->live, live_words(a->experts) * sizeof *r->live) == 0,
+         "worker %d is wrong about who is alive at step %lld", worker, (long long)step);
+}
+
+void audit_commit(struct audit *a, const struct audit_index *index)
+{
+    const int64_t step = index->standing->step;
+    const struct oracle_judging *j = oracle_find(a->oracle, step);
+    RULE(index->n_shards == a->experts, "step %lld is committed with %d of %d shards on disk",
+         (long long)step, index->n_shards, a->experts);
+    RULE(j && index->digest ==
+                  (index->standing->round_done ? j->digest_after_round : j->digest_before),
+         "the shards of step %lld hold weights of another time", (long long)step);
+    check_ledger(a, index);
+    if (a->broken[0]) return;
+    a->committed = step;
+    a->ledger = digest_index(a, index);
+    a->n_commits++;
+}
+
+void audit_end(struct audit *a, const struct standing *standing)
+{
+    RULE(a->finished && a->stopped, "the run ended without a last order");
+    RULE(!a->evaluating, "the evaluation at step %lld never came in", (long long)a->last.step);
+    RULE(a->committed == a->last.step && standing->step == a->last.step,
+         "the run ended at step %lld, but the newest snapshot is of step %lld",
+         (long long)a->last.step, (long long)a->committed);
+    RULE(standing->champion == a->champion && standing->champion_step == a->champion_step &&
+             same_bits(standing->champion_fitness, a->champion_fitness),
+         "the champion is member %d of step %lld, not %d of step %lld", standing->champion,
+         (long long)standing->champion_step, a->champion, (long long)a->champion_step);
 }

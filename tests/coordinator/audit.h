@@ -1,33 +1,58 @@
 /* audit.h - what must be true of a run after every event, told from the events alone: a second
- * bookkeeping that shares no code with the coordinator. */
+ * bookkeeping that shares no code with what it watches. */
 #pragma once
-#include "coordinator/machine.h"
+#include <stddef.h>
+#include "coordinator/oracle.h"
+#include "coordinator/state.h"
 
 struct audit {
-    struct machine_shape shape;
-    int members;
-    uint64_t seed; /* of the fitnesses */
+    const struct oracle *oracle; /* borrowed */
+    const struct config *config; /* the oracle's */
+    int experts, members;
+    char broken[256];    /* the first rule that was broken; "": none */
+    int64_t committed;   /* step of the newest committed snapshot; -1: none */
+    uint64_t ledger;     /* its digest */
+    int64_t n_commits;   /* of all sessions */
+    int64_t *next_round; /* owned; of each worker: index into the oracle's rounds */
+
+    /* of this session */
     bool any_order, stopped, finished;
     struct order last;
-    bool heard[SHOAL_MAX_EXPERTS + 1]; /* fitness at last.until */
+    uint8_t heard[SHOAL_MAX_EXPERTS + 1]; /* fitness at last.until */
     int n_heard;
     int champion;
     int64_t champion_step;
+    double champion_fitness;
     int64_t snapshot_step; /* newest ordered; -1: none */
-    bool wrote[SHOAL_MAX_EXPERTS];
+    uint8_t wrote[SHOAL_MAX_EXPERTS];
     int n_wrote;
-    int64_t committed; /* newest step; -1: none */
-    bool evaluating;   /* the last order asks for it, and it is not in */
-    int64_t n_judgings, n_commits, n_stops, n_evals_ordered, n_evals;
+    bool evaluating; /* the last order asks for it, and it is not in */
+    int64_t n_judgings;
+    int64_t due_round; /* index of the next that worker 0 will report */
 };
 
-/* The fitness of a member at a step: a pure function, coarse so that there are ties, and sometimes
- * not finite. */
-double audit_fitness(uint64_t seed, int member, int64_t step);
-/* The best member at a step by these fitnesses, by the rule's own words; -1: none is finite. */
-int audit_best(uint64_t seed, int members, int experts, int64_t step);
-/* Watch a machine that starts at `step` (the step of its standing). */
-void audit_begin(struct audit *a, const struct machine_shape *shape, uint64_t seed, int64_t step);
-/* One event and what the machine made of it; fails the test where an invariant is broken. */
+/* An index as it was committed, or read back. */
+struct audit_index {
+    const struct standing *standing;
+    const struct judging *judgings;
+    int64_t n_judgings;
+    int n_shards;    /* of its step that are on disk */
+    uint64_t digest; /* of their weights */
+};
+
+void audit_make(struct audit *a, const struct oracle *oracle, int max_workers);
+void audit_free(struct audit *a);
+/* A new coordinator and new workers. resume NULL: from the start. */
+void audit_begin(struct audit *a, const struct audit_index *resume, int workers);
+/* One event and what the coordinator made of it. */
 void audit_event(struct audit *a, const struct event *event, enum shoal_status status,
                  const struct actions *actions);
+/* A worker is about to move its experts' groups toward these members. */
+void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHYSICS_GROUPS],
+                 const struct live_set *live);
+/* The index has appeared on disk. */
+void audit_commit(struct audit *a, const struct audit_index *index);
+/* Every process has ended as it should. */
+void audit_end(struct audit *a, const struct standing *standing);
+/* Note that a rule was broken; the first one stays. */
+void audit_break(struct audit *a, const char *format, ...);

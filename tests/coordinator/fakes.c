@@ -25,7 +25,7 @@ void comm_set_local(struct comm *c, comm_local_fn hear, void *owner)
 
 enum shoal_status comm_order(struct comm *c, const void *record, size_t bytes)
 {
-    SHOAL_CHECK(bytes == sizeof c->orders[0] && c->n_orders < FAKE_MAX, SHOAL_EARG,
+    SHOAL_CHECK(bytes <= sizeof c->orders[0] && c->n_orders < FAKE_MAX, SHOAL_EARG,
                 "strange order");
     memcpy(&c->orders[c->n_orders++], record, bytes);
     return SHOAL_OK;

@@ -1,222 +1,408 @@
-/* simulator.c - workers take orders late and report in any interleaving; the machine sees reports
- * repeated, invented, and whole runs killed and resumed. */
+/* simulator.c - lines, deaths, and one session after the other until the run has ended. A session
+ * is what a launcher starts and ends: when one process dies the others go on for a while, then all
+ * are killed, and the next session resumes from what is on disk. */
 #include "coordinator/simulator.h"
+#include <inttypes.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
-#include "base/memory.h"
-#include "coordinator/history.h"
+#include "coordinator/world.h"
 
-struct sim_worker {
-    int first, end;      /* experts */
-    int n_orders;        /* carried out so far */
-    struct report *said; /* outbox, in order of speaking */
-    int n_said, capacity;
-    int n_delivered; /* of the outbox; the delivered ones come first */
-};
+/* Kinds of events, in the upper bits; a worker's or a stray's number in the lower. */
+enum { WAKE, REPORT, ORDER, STRAY, LAUNCHER };
+enum { KIND_SHIFT = 28 };
 
-struct world {
-    const struct simulation *sim;
-    uint64_t draw;
-    double time_s;
-    struct config config;
-    struct coordinator_state *machine;
-    struct audit audit;
-    struct sim_worker *workers;
-    struct order *orders; /* sent since the machine started */
-    int n_orders, max_orders;
-    bool saved; /* an index was committed: */
-    struct standing saved_standing;
-    struct history saved_history;
-    struct outcome *out;
-};
-
-static uint64_t draw(struct world *w, uint64_t below)
+static void add_event(struct world *s, int64_t delay_us, int kind, int number)
 {
-    w->draw ^= w->draw << 13;
-    w->draw ^= w->draw >> 7;
-    w->draw ^= w->draw << 17;
-    return (w->draw >> 11) % below;
+    queue_push(&s->queue, s->now_us + delay_us, (uint32_t)kind << KIND_SHIFT | (uint32_t)number);
 }
 
-static void *allocate(size_t bytes)
+/* ---- world.h ---- */
+
+uint64_t world_draw(struct world *s, uint64_t below)
 {
-    void *p;
-    assert_int_equal(mem_alloc(bytes, "the simulator", &p), SHOAL_OK);
+    s->draw ^= s->draw << 13;
+    s->draw ^= s->draw >> 7;
+    s->draw ^= s->draw << 17;
+    return ((s->draw >> 32) * below) >> 32;
+}
+
+int64_t world_latency_us(struct world *s)
+{
+    const int64_t us = 1 + (int64_t)world_draw(s, (uint64_t)s->sim->latency_us);
+    return world_draw(s, 64) == 0 ? 20 * us : us;
+}
+
+int64_t world_work_us(struct world *s, const struct sim_worker *w, int64_t base_us)
+{
+    return w->slowness * (base_us / 2 + (int64_t)world_draw(s, (uint64_t)base_us));
+}
+
+void world_wake(struct world *s, int worker, int64_t delay_us)
+{
+    add_event(s, delay_us, WAKE, worker);
+}
+
+void world_trace(const struct world *s, const char *format, ...)
+{
+    va_list arguments;
+    if (!s->trace) return;
+    fprintf(s->trace, "%10.6f  ", (double)(s->now_us - s->begun_us) * 1e-6);
+    va_start(arguments, format);
+    (void)vfprintf(s->trace, format, arguments);
+    va_end(arguments);
+    putc('\n', s->trace);
+}
+
+void world_die(struct world *s, int worker, const char *why)
+{
+    if (worker < 0) {
+        s->coordinator_dead = true;
+        for (int i = 0; i < s->n_workers; i++)
+            s->workers[i].deaf = world_draw(s, 2) != 0;
+    } else {
+        struct line *line = &s->workers[worker].line;
+        s->workers[worker].dead = true;
+        line->n -= (int)world_draw(s, (uint64_t)line->n + 1); /* what never left */
+    }
+    s->out->deaths++;
+    if (s->trace && worker < 0) world_trace(s, "the coordinator is gone: %s", why);
+    if (s->trace && worker >= 0) world_trace(s, "worker %d is gone: %s", worker, why);
+    if (!s->doomed) add_event(s, 1 + (int64_t)world_draw(s, 30000), LAUNCHER, 0);
+    s->doomed = true;
+}
+
+/* ---- lines ---- */
+
+static void grow(struct line *line)
+{
+    const int capacity = line->capacity > 0 ? 2 * line->capacity : 8;
+    struct report *ring = calloc((size_t)capacity, sizeof *ring);
+    if (!ring) abort();
+    for (int i = 0; i < line->n; i++)
+        ring[i] = line->ring[(line->first + i) % line->capacity];
+    free(line->ring);
+    line->ring = ring;
+    line->first = 0;
+    line->capacity = capacity;
+}
+
+/* When something sent now arrives, after all that was sent before. */
+static int64_t arrival_us(struct world *s, int64_t *newest_us)
+{
+    const int64_t us = s->now_us + world_latency_us(s);
+    if (us > *newest_us) *newest_us = us;
+    return *newest_us;
+}
+
+void world_say(struct world *s, struct sim_worker *w, const struct report *r)
+{
+    struct line *line = &w->line;
+    if (line->n == line->capacity) grow(line);
+    line->ring[(line->first + line->n++) % line->capacity] = *r;
+    add_event(s, arrival_us(s, &line->newest_us) - s->now_us, REPORT, w->number);
+}
+
+static void send_order(struct world *s, const struct order *o)
+{
+    if (s->n_orders == s->max_orders) {
+        audit_break(&s->audit, "more orders than judgings");
+        return;
+    }
+    s->orders[s->n_orders++] = *o;
+    for (int i = 0; i < s->n_workers; i++)
+        add_event(s, arrival_us(s, &s->workers[i].order_us) - s->now_us, ORDER, i);
+}
+
+/* ---- the coordinator's surroundings, as loop.c has them ---- */
+
+static void commit(struct world *s, int64_t step)
+{
+    struct stored *stored = disk_find(&s->disk, step);
+    int64_t n = 0;
+    if (disk_fails(&s->disk)) {
+        s->out->disk_errors++;
+        world_die(s, -1, "cannot write the index");
+        return;
+    }
+    if (!stored) {
+        audit_break(&s->audit, "step %" PRId64 " is committed without a shard", step);
+        return;
+    }
+    const struct judging *rows = coordinator_snapshot(s->coordinator, &stored->standing, &n);
+    history_clear(&stored->judgings);
+    stored->judgings.members = s->oracle.members;
+    for (int64_t i = 0; i < n; i++)
+        if (history_add(&stored->judgings, &rows[i]) != SHOAL_OK) abort();
+    stored->time_s = (double)(s->now_us - s->begun_us) * 1e-6;
+    stored->indexed = true;
+    const struct audit_index index = disk_index(stored, s->oracle.experts);
+    audit_commit(&s->audit, &index);
+    if (s->commit_death >= 0 && s->commit_death-- == 0) {
+        world_die(s, -1, "killed after the commit");
+        return;
+    }
+    disk_prune(&s->disk, s->sim->config.snapshot.keep);
+}
+
+static void trace_actions(const struct world *s, const struct event *event, const struct actions *a)
+{
+    const struct report *r = &event->report;
+    const struct order *o = &a->order;
+    if (event->kind == EVENT_REPORT)
+        world_trace(s, "heard worker %d: kind %d, member %d, step %" PRId64 ", %g%s", r->worker,
+                    r->kind, r->member, r->step, r->value[0], a->late ? " (late)" : "");
+    if (a->send)
+        world_trace(s, "order: step %" PRId64 ", best %d (%g)%s%s%s%s%s, until %" PRId64, o->step,
+                    o->best, o->best_fitness, o->save_best ? ", save" : "", o->eval ? ", eval" : "",
+                    o->round ? ", round" : "", o->snapshot ? ", snapshot" : "",
+                    o->stop ? ", stop" : "", o->until);
+    if (a->commit) world_trace(s, "commit of step %" PRId64, a->commit_step);
+}
+
+static void give(struct world *s, const struct event *event)
+{
+    struct actions actions;
+    const enum shoal_status status = coordinator_step(s->coordinator, event, &actions);
+    s->out->heard++;
+    if (s->trace) trace_actions(s, event, &actions);
+    audit_event(&s->audit, event, status, &actions);
+    if (s->audit.broken[0]) return;
+    if (status != SHOAL_OK) {
+        s->out->diverged = s->over = true;
+        return;
+    }
+    if (actions.send) send_order(s, &actions.order);
+    if (actions.commit) commit(s, actions.commit_step);
+    s->finished = actions.finished && !s->coordinator_dead;
+}
+
+static void hear(struct world *s, const struct report *r)
+{
+    const struct event event = {
+        .kind = EVENT_REPORT, .time_s = (double)(s->now_us - s->begun_us) * 1e-6, .report = *r};
+    if (!s->coordinator_dead && !s->finished) give(s, &event);
+}
+
+/* ---- events ---- */
+
+/* A report comes again later, or turned into one that nobody meant. */
+static void make_stray(struct world *s, const struct report *r)
+{
+    int slot = 0;
+    while (slot < STRAYS && s->stray_used[slot])
+        slot++;
+    if (slot == STRAYS) return;
+    s->stray_used[slot] = true;
+    s->strays[slot] = *r;
+    if (world_draw(s, 4) == 0) {
+        s->strays[slot].kind = world_draw(s, 2) ? REPORT_FITNESS : REPORT_WROTE;
+        s->strays[slot].member = world_draw(s, 2) ? -1 : s->oracle.members;
+    }
+    s->out->strays++;
+    add_event(s, (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 18)), STRAY, slot);
+}
+
+static void deliver(struct world *s, struct line *line)
+{
+    if (line->n == 0) return; /* lost with its sender */
+    const struct report r = line->ring[line->first];
+    line->first = (line->first + 1) % line->capacity;
+    line->n--;
+    if ((int)world_draw(s, 1024) < s->sim->noise_in_1024) make_stray(s, &r);
+    hear(s, &r);
+}
+
+static void bring_order(struct world *s, struct sim_worker *w)
+{
+    if (w->dead || w->deaf) return;
+    w->n_came++;
+    if (w->waits) sim_worker_go(s, w);
+}
+
+static void happen(struct world *s, uint32_t what)
+{
+    const uint32_t number = what & (((uint32_t)1 << KIND_SHIFT) - 1);
+    switch (what >> KIND_SHIFT) {
+    case WAKE:
+        if (!s->workers[number].dead) sim_worker_go(s, &s->workers[number]);
+        break;
+    case REPORT:
+        deliver(s, &s->workers[number].line);
+        break;
+    case ORDER:
+        bring_order(s, &s->workers[number]);
+        break;
+    case STRAY:
+        s->stray_used[number] = false;
+        hear(s, &s->strays[number]);
+        break;
+    default:
+        world_trace(s, "the launcher ends what is left of the run");
+        s->over = true;
+    }
+}
+
+static void strike(struct world *s)
+{
+    const int victim = world_draw(s, 4) == 0 ? -1 : (int)world_draw(s, (uint64_t)s->n_workers);
+    world_die(s, victim, "killed");
+}
+
+/* ---- sessions ---- */
+
+static void draw_faults(struct world *s)
+{
+    s->death_in = s->commit_death = s->disk.errors_in = -1;
+    if (s->out->sessions > s->sim->max_faults) return;
+    switch (world_draw(s, 4)) {
+    case 0:
+        s->disk.errors_in = (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 9));
+        break;
+    case 1:
+        s->commit_death = (int64_t)world_draw(s, 3);
+        break;
+    default:
+        s->death_in = (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 14));
+    }
+}
+
+static void load_experts(struct world *s, const struct stored *from)
+{
+    const size_t bytes = (size_t)s->oracle.experts * sizeof *s->experts;
+    if (from) memcpy(s->experts, from->shard, bytes);
+    for (int k = 0; !from && k < s->oracle.experts; k++)
+        s->experts[k] = physics_begin(&s->sim->physics, k);
+}
+
+static void clear_session(struct world *s, const struct stored *from)
+{
+    queue_clear(&s->queue);
+    memset(s->stray_used, 0, sizeof s->stray_used);
+    for (int i = 0; i < CALLS; i++)
+        s->calls[i].n_entered = 0;
+    s->coordinator_dead = s->doomed = s->over = s->finished = false;
+    s->n_orders = 0;
+    s->n_workers = s->out->sessions > 0 && s->sim->resizes
+                       ? 1 + (int)world_draw(s, (uint64_t)s->max_workers)
+                       : s->sim->workers;
+    s->out->sessions++;
+    s->begun_us = s->now_us - (from ? (int64_t)(from->time_s * 1e6) : 0);
+    load_experts(s, from);
+    draw_faults(s);
+}
+
+/* New processes, fresh or from what is on disk. False: the run on disk is finished. */
+static bool boot(struct world *s)
+{
+    const struct stored *from = disk_newest(&s->disk);
+    const struct event start = {.kind = EVENT_START};
+    if (from && from->step >= s->sim->config.run.steps) return false;
+    clear_session(s, from);
+    world_trace(s, "session %d of %d workers from step %" PRId64, (int)s->out->sessions,
+                s->n_workers, from ? from->step : 0);
+    coordinator_state_destroy(&s->coordinator);
+    if (coordinator_state_create(&s->sim->config, from ? &from->standing : NULL,
+                                 from ? from->judgings.rows : NULL, from ? from->judgings.n : 0,
+                                 &s->coordinator) != SHOAL_OK)
+        abort();
+    if (from) {
+        const struct audit_index index = disk_index(from, s->oracle.experts);
+        audit_begin(&s->audit, &index, s->n_workers);
+    } else {
+        audit_begin(&s->audit, NULL, s->n_workers);
+    }
+    for (int i = 0; i < s->n_workers; i++) {
+        sim_worker_begin(s, i, from ? from->step : 0);
+        world_wake(s, i, world_latency_us(s));
+    }
+    give(s, &start);
+    return true;
+}
+
+/* Nothing will happen any more: that must be the end, for everybody. */
+static void check_rest(struct world *s)
+{
+    struct standing standing;
+    for (int i = 0; i < s->n_workers; i++)
+        if (s->workers[i].stage != STAGE_GONE || s->workers[i].line.n > 0)
+            audit_break(&s->audit, "worker %d waits for ever in stage %d, after order %d of %d", i,
+                        (int)s->workers[i].stage, s->workers[i].n_done, s->n_orders);
+    if (!s->finished) audit_break(&s->audit, "the coordinator waits for ever");
+    coordinator_standing(s->coordinator, &standing);
+    audit_end(&s->audit, &standing);
+}
+
+static void run_session(struct world *s)
+{
+    struct queue_item item;
+    while (!s->over && !s->audit.broken[0]) {
+        if (!queue_pop(&s->queue, &item)) {
+            check_rest(s);
+            return;
+        }
+        s->now_us = item.time_us;
+        if (++s->out->events > s->sim->max_events) audit_break(&s->audit, "the run does not end");
+        if (s->death_in >= 0 && s->death_in-- == 0) strike(s);
+        happen(s, item.what);
+    }
+}
+
+static void *reserve(size_t n, size_t bytes)
+{
+    void *p = calloc(n, bytes);
+    if (!p) abort();
     return p;
 }
 
-static void save_index(struct world *w)
+static struct world *world_make(const struct simulation *sim, FILE *trace, struct outcome *out)
 {
-    int64_t n;
-    const struct judging *rows = coordinator_snapshot(w->machine, &w->saved_standing, &n);
-    history_clear(&w->saved_history);
-    w->saved_history.members = w->audit.members;
-    for (int64_t i = 0; i < n; i++)
-        assert_int_equal(history_add(&w->saved_history, &rows[i]), SHOAL_OK);
-    assert_int_equal(w->saved_standing.step, w->audit.committed);
-    assert_int_equal(rows[n - 1].step, w->audit.committed);
-    w->saved = true;
-}
-
-static void give(struct world *w, const struct event *event)
-{
-    struct actions actions;
-    const enum shoal_status status = coordinator_step(w->machine, event, &actions);
-    w->out->events++;
-    audit_event(&w->audit, event, status, &actions);
-    w->out->diverged = status != SHOAL_OK;
-    if (actions.commit) save_index(w);
-    if (!actions.send) return;
-    assert_true(w->n_orders < w->max_orders);
-    w->orders[w->n_orders++] = actions.order;
-}
-
-/* A new process: fresh, or from what is on disk. */
-static void boot(struct world *w)
-{
-    const struct event start = {.kind = EVENT_START, .time_s = w->time_s};
-    coordinator_state_destroy(&w->machine);
-    assert_int_equal(coordinator_state_create(&w->config, w->saved ? &w->saved_standing : NULL,
-                                              w->saved_history.rows, w->saved_history.n,
-                                              &w->machine),
-                     SHOAL_OK);
-    audit_begin(&w->audit, &w->sim->shape, w->sim->seed, w->saved ? w->saved_standing.step : 0);
-    if (w->saved) w->audit.committed = w->saved_standing.step;
-    w->n_orders = 0;
-    for (int i = 0; i < w->sim->workers; i++)
-        w->workers[i].n_orders = w->workers[i].n_said = w->workers[i].n_delivered = 0;
-    give(w, &start);
-}
-
-static void say(struct sim_worker *v, int number, enum report_kind kind, int member, int64_t step,
-                double value)
-{
-    assert_true(v->n_said < v->capacity);
-    v->said[v->n_said++] = (struct report){
-        .kind = kind, .worker = number, .member = member, .step = step, .value = {value}};
-}
-
-static void carry_out(struct world *w, int number)
-{
-    struct sim_worker *v = &w->workers[number];
-    const struct order *o = &w->orders[v->n_orders++];
-    const uint64_t seed = w->sim->seed;
-    v->n_said -= v->n_delivered;
-    memmove(v->said, v->said + v->n_delivered, (size_t)v->n_said * sizeof *v->said);
-    v->n_delivered = 0;
-    const int evaluator = o->best == w->sim->shape.experts ? 0 : -1;
-    if (o->eval && (number == evaluator || (o->best >= v->first && o->best < v->end)))
-        say(v, number, REPORT_EVAL, o->best, o->step, 0.0);
-    if (o->round && number == 0) say(v, number, REPORT_ROUND, o->best, o->step, 0.0);
-    for (int k = v->first; o->snapshot && k < v->end; k++)
-        say(v, number, REPORT_WROTE, k, o->step, 0.0);
-    if (o->stop) return;
-    for (int k = v->first; k < v->end; k++) {
-        say(v, number, REPORT_STEP, k, o->until, 0.0);
-        say(v, number, REPORT_FITNESS, k, o->until, audit_fitness(seed, k, o->until));
-    }
-    const int experts = w->sim->shape.experts;
-    if (w->sim->shape.recombine && number == 0)
-        say(v, number, REPORT_FITNESS, experts, o->until, audit_fitness(seed, experts, o->until));
-}
-
-static void deliver(struct world *w, struct sim_worker *v)
-{
-    struct event event = {.kind = EVENT_REPORT, .time_s = w->time_s};
-    if (!w->sim->fifo) {
-        const int other = v->n_delivered + (int)draw(w, (uint64_t)(v->n_said - v->n_delivered));
-        const struct report swap = v->said[other];
-        v->said[other] = v->said[v->n_delivered];
-        v->said[v->n_delivered] = swap;
-    }
-    event.report = v->said[v->n_delivered++];
-    give(w, &event);
-}
-
-/* A report that was delivered before, or one that nobody meant. */
-static void disturb(struct world *w, const struct sim_worker *v)
-{
-    struct event event = {.kind = EVENT_REPORT, .time_s = w->time_s};
-    if (v->n_delivered > 0 && draw(w, 2)) {
-        event.report = v->said[draw(w, (uint64_t)v->n_delivered)];
-    } else {
-        const int members = w->audit.members;
-        event.report.kind = draw(w, 2) ? REPORT_WROTE : REPORT_FITNESS;
-        event.report.member = (int)draw(w, 3) == 0 ? members : -1;
-        event.report.step = w->audit.last.until - (int64_t)draw(w, 3);
-    }
-    give(w, &event);
-}
-
-static void turn(struct world *w)
-{
-    struct sim_worker *v = &w->workers[draw(w, (uint64_t)w->sim->workers)];
-    const bool has_order = v->n_orders < w->n_orders, has_said = v->n_delivered < v->n_said;
-    w->time_s += 0.01;
-    if (w->out->kills < w->sim->max_kills && draw(w, 128) == 0) {
-        w->out->kills++;
-        boot(w);
-    } else if ((int)draw(w, 256) < w->sim->noise_in_256) {
-        disturb(w, v);
-    } else if (has_order && (!has_said || draw(w, 8) == 0)) {
-        carry_out(w, (int)(v - w->workers));
-    } else if (has_said) {
-        deliver(w, v);
-    }
-}
-
-static void world_make(struct world *w, const struct simulation *sim, struct outcome *out)
-{
-    const int experts = sim->shape.experts;
-    memset(w, 0, sizeof *w);
+    struct world *s = reserve(1, sizeof *s);
+    const int experts = sim->config.population.experts;
     memset(out, 0, sizeof *out);
-    w->sim = sim;
-    w->out = out;
-    w->draw = sim->seed * 0x9E3779B97F4A7C15u + 99;
-    machine_config(&w->config, &sim->shape);
-    w->max_orders = (int)(sim->shape.steps / sim->shape.judge) + 3;
-    w->orders = allocate((size_t)w->max_orders * sizeof *w->orders);
-    w->workers = allocate((size_t)sim->workers * sizeof *w->workers);
-    for (int i = 0; i < sim->workers; i++) {
-        struct sim_worker *v = &w->workers[i];
-        v->first = i * experts / sim->workers;
-        v->end = (i + 1) * experts / sim->workers;
-        /* Without FIFO what was said may pile up, at most over the whole run. */
-        v->capacity = (3 * (v->end - v->first) + 3) * (sim->fifo ? 2 : w->max_orders);
-        v->said = allocate((size_t)v->capacity * sizeof *v->said);
-    }
+    s->sim = sim;
+    s->out = out;
+    s->trace = trace;
+    s->draw = physics_mix(sim->seed) | 1;
+    s->max_workers = sim->resizes ? experts : sim->workers;
+    s->max_orders = (int)(sim->config.run.steps / sim->config.evolution.judge) + 4;
+    s->orders = reserve((size_t)s->max_orders, sizeof *s->orders);
+    s->workers = reserve((size_t)s->max_workers, sizeof *s->workers);
+    s->experts = reserve((size_t)experts, sizeof *s->experts);
+    oracle_make(&s->oracle, &sim->config, &sim->physics);
+    audit_make(&s->audit, &s->oracle, s->max_workers);
+    return s;
 }
 
-static void world_free(struct world *w)
+static void world_free(struct world *s)
 {
-    coordinator_state_destroy(&w->machine);
-    history_clear(&w->saved_history);
-    for (int i = 0; i < w->sim->workers; i++)
-        mem_free(w->workers[i].said);
-    mem_free(w->workers);
-    mem_free(w->orders);
+    coordinator_state_destroy(&s->coordinator);
+    disk_free(&s->disk);
+    queue_free(&s->queue);
+    audit_free(&s->audit);
+    oracle_free(&s->oracle);
+    for (int i = 0; i < s->max_workers; i++)
+        free(s->workers[i].line.ring);
+    free(s->workers);
+    free(s->experts);
+    free(s->orders);
+    free(s);
 }
 
-void simulate(const struct simulation *sim, struct outcome *out)
+void simulate(const struct simulation *sim, FILE *trace, struct outcome *out)
 {
-    struct world w;
-    world_make(&w, sim, out);
-    boot(&w);
-    while (!w.audit.finished && !out->diverged)
-        turn(&w);
-    if (!out->diverged) {
-        assert_int_equal(w.audit.n_stops, 1);
-        if (sim->fifo) assert_int_equal(w.audit.n_evals, w.audit.n_evals_ordered);
-        assert_int_equal(w.audit.committed, w.audit.last.step);
-        coordinator_standing(w.machine, &out->standing);
-        assert_int_equal(out->standing.champion, w.audit.champion);
-        assert_int_equal(out->standing.champion_step, w.audit.champion_step);
-        assert_int_equal(w.saved_history.rows[w.saved_history.n - 1].step, out->standing.step);
+    struct world *s = world_make(sim, trace, out);
+    const struct stored *last;
+    while (!out->diverged && !s->finished && !s->audit.broken[0] && boot(s)) {
+        run_session(s);
+        s->finished = s->finished && !s->over;
     }
-    out->judgings = w.saved_history.n;
-    out->commits = w.audit.n_commits;
-    world_free(&w);
+    last = disk_newest(&s->disk);
+    if (last) out->standing = last->standing;
+    if (last) out->judgings = last->judgings.n;
+    out->commits = s->audit.n_commits;
+    if (s->audit.broken[0])
+        snprintf(out->broken, sizeof out->broken, "%s (event %" PRId64 ")", s->audit.broken,
+                 out->events);
+    world_free(s);
 }

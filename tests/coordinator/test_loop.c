@@ -183,7 +183,7 @@ static void an_index_holds_what_a_restart_needs(void **state)
     assert_true(standing->step == 20 && standing->best == 2 && standing->round_done == 1);
     assert_true(standing->champion == 1 && standing->champion_step == 0);
     assert_true(standing->champion_fitness == 4.0 && standing->best_fitness == 4.5);
-    assert_true(standing->live[0] == 0 && standing->live[1] == 1);
+    assert_true(standing->live.word[0] == 2);
     assert_int_equal(written->index.n_judgings, 2);
     assert_true(isnan(written->fitness[1][0]) && written->fitness[1][2] == 4.5);
     assert_true(written->fitness[0][0] == 5.0);
@@ -204,7 +204,7 @@ static void resumed_it_goes_on_from_the_index(void **state)
                                                        .champion = 1,
                                                        .champion_step = 0,
                                                        .champion_fitness = 4.0,
-                                                       .live = {1, 1}},
+                                                       .live = {{3}}},
                                           .n_judgings = 2,
                                           .judgings = rows};
     create(f, 1, &resume);

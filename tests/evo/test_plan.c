@@ -46,10 +46,11 @@ static void what_is_not_finite_loses(void **state)
 static void knows_who_lives(void **state)
 {
     (void)state;
-    uint8_t live[EXPERTS] = {9, 9, 9, 9};
-    assert_int_equal(plan_live((double[]){1.0, NAN, INFINITY, -2.0}, EXPERTS, live), 2);
-    assert_memory_equal(live, ((uint8_t[]){1, 0, 0, 1}), EXPERTS);
-    assert_int_equal(plan_live((double[]){NAN, NAN, NAN, NAN}, EXPERTS, live), 0);
+    struct live_set live = {{0x66}};
+    assert_int_equal(plan_live((double[]){1.0, NAN, INFINITY, -2.0}, EXPERTS, &live), 2);
+    assert_int_equal(live.word[0], 9);
+    assert_int_equal(plan_live((double[]){NAN, NAN, NAN, NAN}, EXPERTS, &live), 0);
+    assert_int_equal(live.word[0], 0);
 }
 
 static void spread_ignores_the_dead(void **state)
@@ -64,23 +65,23 @@ static void spread_ignores_the_dead(void **state)
 static void finds_the_attractor(void **state)
 {
     (void)state;
-    const uint8_t all[EXPERTS] = {1, 1, 1, 1}, some[EXPERTS] = {0, 1, 0, 1}, none[EXPERTS] = {0};
+    const struct live_set all = {{15}}, some = {{10}}, none = {{0}}, first = {{1}};
     const struct evo_rule off = {.attractor = ATTRACT_NONE}, best = {.attractor = ATTRACT_BEST},
                           mean = {.attractor = ATTRACT_MEAN}, last = {.attractor = ATTRACT_LAST};
-    assert_int_equal(plan_attractor(&off, 2, 7, EXPERTS, all), -1);
-    assert_int_equal(plan_attractor(&best, 2, 7, EXPERTS, all), 2);
-    assert_int_equal(plan_attractor(&best, EXPERTS, 7, EXPERTS, all), EXPERTS);
-    assert_int_equal(plan_attractor(&best, -1, 7, EXPERTS, all), -1);
-    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, some), EXPERTS);
-    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, none), -1);
+    assert_int_equal(plan_attractor(&off, 2, 7, EXPERTS, &all), -1);
+    assert_int_equal(plan_attractor(&best, 2, 7, EXPERTS, &all), 2);
+    assert_int_equal(plan_attractor(&best, EXPERTS, 7, EXPERTS, &all), EXPERTS);
+    assert_int_equal(plan_attractor(&best, -1, 7, EXPERTS, &all), -1);
+    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, &some), EXPERTS);
+    assert_int_equal(plan_attractor(&mean, 2, 7, EXPERTS, &none), -1);
     const int in_turn[] = {0, 1, 2, 3, 0}, living[] = {1, 1, 3, 3, 1};
     for (int round = 0; round < 5; round++) {
-        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, all), in_turn[round]);
-        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, some), living[round]);
+        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, &all), in_turn[round]);
+        assert_int_equal(plan_attractor(&last, 2, round, EXPERTS, &some), living[round]);
     }
-    assert_int_equal(plan_attractor(&last, 2, 3, EXPERTS, (uint8_t[]){1, 0, 0, 0}), 0);
-    assert_int_equal(plan_attractor(&last, 2, 1, EXPERTS, none), -1);
-    assert_int_equal(plan_attractor(&last, 2, 4000000000000LL, EXPERTS, all), 0);
+    assert_int_equal(plan_attractor(&last, 2, 3, EXPERTS, &first), 0);
+    assert_int_equal(plan_attractor(&last, 2, 1, EXPERTS, &none), -1);
+    assert_int_equal(plan_attractor(&last, 2, 4000000000000LL, EXPERTS, &all), 0);
 }
 
 int main(void)

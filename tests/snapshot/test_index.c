@@ -45,7 +45,7 @@ static void test_round_trip(void **state)
     const struct standing *s = &index.standing;
     assert_true(s->step == 8 && s->best == 3 && s->round_done == 1 && s->best_fitness == 2.0);
     assert_true(s->champion == 3 && s->champion_step == 8 && s->champion_fitness == 2.0);
-    assert_true(s->live[0] == 1 && s->live[1] == 0 && s->live[2] == 1);
+    assert_true(s->live.word[0] == 5 && s->live.word[1] == 0);
     assert_int_equal(index.n_judgings, 3);
     const struct judging *j = index.judgings;
     assert_true(j[0].step == 0 && j[0].time_s == 0.5 && j[0].best == 3 && j[0].fitness[3] == 5.0);

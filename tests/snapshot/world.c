@@ -169,7 +169,7 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
                      .champion = best,
                      .champion_step = step,
                      .champion_fitness = 2.0,
-                     .live = {1, 0, 1}},
+                     .live = {{5}}},
         .n_judgings = 3,
         .judgings = judgings,
         .config = w->text,

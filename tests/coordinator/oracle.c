@@ -1,0 +1,191 @@
+/* oracle.c - see oracle.h. Blocks of rows are owned through the first row. */
+#include "coordinator/oracle.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct loop {
+    struct oracle *o;
+    struct weights *experts;
+    struct weights mean;
+    uint8_t *live;
+    int best;
+};
+
+static void *reserve(int64_t n, size_t bytes)
+{
+    void *p = calloc((size_t)n + 1, bytes);
+    if (!p) abort();
+    return p;
+}
+
+static int64_t words_of(const struct oracle *o)
+{
+    return (o->experts + 63) / 64;
+}
+
+static struct weights blend_live(const struct loop *l)
+{
+    struct blend b = {.n = 0};
+    for (int k = 0; k < l->o->experts; k++)
+        if (l->live[k]) physics_add(&b, k, &l->experts[k]);
+    return physics_mean(&b);
+}
+
+static bool any_lives(const struct loop *l)
+{
+    for (int k = 0; k < l->o->experts; k++)
+        if (l->live[k]) return true;
+    return false;
+}
+
+static uint64_t digest(const struct loop *l)
+{
+    uint64_t sum = 0;
+    for (int k = 0; k < l->o->experts; k++)
+        sum += physics_digest(k, &l->experts[k]);
+    return sum;
+}
+
+/* The lowest finite loss; of equals the recombinant, else the first. */
+static int winner(const struct oracle *o, const double *fitness)
+{
+    int best = -1;
+    for (int i = 0; i < o->members; i++) {
+        if (!isfinite(fitness[i])) continue;
+        if (best < 0 || fitness[i] < fitness[best] ||
+            (fitness[i] == fitness[best] && i == o->experts))
+            best = i;
+    }
+    return best;
+}
+
+static void judge(struct loop *l, int64_t step)
+{
+    struct oracle *o = l->o;
+    struct oracle_judging *j = &o->judgings[o->n_judgings++];
+    j->step = step;
+    j->fitness = o->judgings[0].fitness + (o->n_judgings - 1) * o->members;
+    for (int k = 0; k < o->experts; k++) {
+        j->fitness[k] = physics_fitness(&o->physics, &l->experts[k]);
+        l->live[k] = isfinite(j->fitness[k]);
+    }
+    if (o->members > o->experts) {
+        l->mean = blend_live(l);
+        j->fitness[o->experts] = any_lives(l) ? physics_fitness(&o->physics, &l->mean) : NAN;
+    }
+    j->best = l->best = winner(o, j->fitness);
+    j->digest_before = j->digest_after_round = digest(l);
+}
+
+/* Whom a group moves toward: the best, the mean, or one expert after the other; nobody dead. */
+static int leader(const struct loop *l, const struct evo_rule *rule, int64_t step)
+{
+    const int experts = l->o->experts;
+    if (rule->attractor == ATTRACT_NONE || !any_lives(l)) return -1;
+    if (rule->attractor == ATTRACT_MEAN) return experts;
+    if (rule->attractor == ATTRACT_BEST)
+        return l->best == experts || l->live[l->best] ? l->best : -1;
+    int k = (int)(step / l->o->config.evolution.every % experts);
+    while (!l->live[k])
+        k = (k + 1) % experts;
+    return k;
+}
+
+static void move_all(struct loop *l, const int *toward, int64_t step)
+{
+    const struct weights mean = blend_live(l);
+    uint64_t source[PHYSICS_GROUPS] = {0};
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        if (toward[g] >= 0)
+            source[g] = toward[g] == l->o->experts ? mean.group[g] : l->experts[toward[g]].group[g];
+    for (int k = 0; k < l->o->experts; k++)
+        for (int g = 0; g < PHYSICS_GROUPS; g++)
+            if (toward[g] >= 0 && toward[g] != k)
+                physics_evolve(&l->experts[k].group[g], source[g], step, !l->live[k]);
+}
+
+static void round_at(struct loop *l, int64_t step)
+{
+    struct oracle *o = l->o;
+    struct oracle_round *r = &o->rounds[o->n_rounds];
+    r->step = step;
+    r->toward[PHYSICS_BODY] = leader(l, &o->config.evolution.body, step);
+    r->toward[PHYSICS_IO] = leader(l, &o->config.evolution.io, step);
+    if (r->toward[0] < 0 && r->toward[1] < 0) return;
+    r->live = o->rounds[0].live + o->n_rounds++ * words_of(o);
+    for (int k = 0; k < o->experts; k++)
+        r->live[k / 64] |= (uint64_t)l->live[k] << k % 64;
+    move_all(l, r->toward, step);
+}
+
+/* Train to the next judging, with rounds on the way; returns its step. */
+static int64_t stretch(struct loop *l, int64_t step)
+{
+    const struct oracle *o = l->o;
+    const int64_t every = o->config.evolution.every, judge_every = o->config.evolution.judge;
+    int64_t until = step - step % judge_every + judge_every;
+    if (until > o->config.run.steps) until = o->config.run.steps;
+    while (step < until) {
+        int64_t next = step - step % every + every;
+        if (next > until) next = until;
+        for (int k = 0; k < o->experts; k++) {
+            physics_train(&l->experts[k], k, step, next);
+            l->live[k] = physics_trains(&o->physics, &l->experts[k]);
+        }
+        if (next < until) round_at(l, next);
+        step = next;
+    }
+    return step;
+}
+
+void oracle_make(struct oracle *o, const struct config *c, const struct physics *p)
+{
+    const int64_t judgings = c->run.steps / c->evolution.judge + 2;
+    const int64_t rounds = c->run.steps / c->evolution.every + 1;
+    struct loop l = {.o = o};
+    memset(o, 0, sizeof *o);
+    o->config = *c;
+    o->physics = *p;
+    o->experts = c->population.experts;
+    o->members = o->experts + (c->evolution.recombine ? 1 : 0);
+    o->judgings = reserve(judgings, sizeof *o->judgings);
+    o->judgings[0].fitness = reserve(judgings * o->members, sizeof(double));
+    o->rounds = reserve(rounds, sizeof *o->rounds);
+    o->rounds[0].live = reserve(rounds * words_of(o), sizeof(uint64_t));
+    l.experts = reserve(o->experts, sizeof *l.experts);
+    l.live = reserve(o->experts, 1);
+    for (int k = 0; k < o->experts; k++)
+        l.experts[k] = physics_begin(p, k);
+    for (int64_t step = 0;; step = stretch(&l, step)) {
+        judge(&l, step);
+        if (l.best < 0 || step >= c->run.steps) break;
+        round_at(&l, step);
+        o->judgings[o->n_judgings - 1].digest_after_round = digest(&l);
+    }
+    free(l.experts);
+    free(l.live);
+}
+
+void oracle_free(struct oracle *o)
+{
+    if (o->judgings) free(o->judgings[0].fitness);
+    if (o->rounds) free(o->rounds[0].live);
+    free(o->judgings);
+    free(o->rounds);
+}
+
+const struct oracle_judging *oracle_find(const struct oracle *o, int64_t step)
+{
+    int64_t i = step / o->config.evolution.judge;
+    if (step % o->config.evolution.judge != 0) i++; /* the last one */
+    return step >= 0 && i < o->n_judgings && o->judgings[i].step == step ? &o->judgings[i] : NULL;
+}
+
+int64_t oracle_round_from(const struct oracle *o, int64_t step)
+{
+    int64_t i = 0;
+    while (i < o->n_rounds && o->rounds[i].step < step)
+        i++;
+    return i;
+}

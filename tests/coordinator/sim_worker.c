@@ -1,0 +1,398 @@
+/* sim_worker.c - a worker as src/worker/ has it, one stage per thing it can wait for. Each stage
+ * says what comes next and returns how long until then: GO_ON, a time, or GROUP_WAIT when something
+ * else will wake it. */
+#include <math.h>
+#include <string.h>
+#include "coordinator/world.h"
+#include "evo/plan.h"
+
+enum { GO_ON = 0 };
+/* Microseconds of work. */
+enum { TRAIN_US = 400, JUDGE_US = 300, WRITE_US = 500, MOVE_US = 50 };
+
+static int first_expert(const struct world *s, int worker)
+{
+    return (int)((int64_t)worker * s->oracle.experts / s->n_workers);
+}
+
+static bool owns(const struct sim_worker *w, int expert)
+{
+    return expert >= w->first && expert < w->first + w->n_own;
+}
+
+static bool is_mean(const struct world *s, int member)
+{
+    return member == s->oracle.experts;
+}
+
+/* Whether this worker speaks for a member: its owner, or worker 0 for the mean. */
+static bool holds(const struct world *s, const struct sim_worker *w, int member)
+{
+    return is_mean(s, member) ? w->number == 0 : owns(w, member);
+}
+
+static const struct order *current(const struct world *s, const struct sim_worker *w)
+{
+    return &s->orders[w->n_done - 1];
+}
+
+static int64_t go(struct sim_worker *w, enum stage next, int64_t delay)
+{
+    w->stage = next;
+    return delay;
+}
+
+static void say(struct world *s, struct sim_worker *w, enum report_kind kind, int member,
+                int64_t step, double value)
+{
+    const struct report r = {
+        .kind = kind, .worker = w->number, .member = member, .step = step, .value = {value}};
+    world_say(s, w, &r);
+}
+
+void sim_worker_begin(struct world *s, int number, int64_t step)
+{
+    struct sim_worker *w = &s->workers[number];
+    const struct line line = {.ring = w->line.ring, .capacity = w->line.capacity};
+    memset(w, 0, sizeof *w);
+    w->number = number;
+    w->first = first_expert(s, number);
+    w->n_own = first_expert(s, number + 1) - w->first;
+    w->step = step;
+    w->line = line;
+    w->slowness = (int)world_draw(s, 64) < s->sim->straggler_in_64 ? 30 : 1;
+    say(s, w, REPORT_DEVICE, 0, 0, 0.0);
+}
+
+/* ---- orders ---- */
+
+static int64_t obey(struct world *s, struct sim_worker *w)
+{
+    (void)s;
+    w->waits = w->n_done == w->n_came;
+    if (w->waits) return GROUP_WAIT;
+    w->n_done++;
+    return go(w, STAGE_BEST, GO_ON);
+}
+
+static void need_mean(struct world *s, const struct sim_worker *w)
+{
+    if (!w->mean_fresh)
+        audit_break(&s->audit, "worker %d needs the mean and has none at step %lld", w->number,
+                    (long long)current(s, w)->step);
+}
+
+static int64_t best(struct world *s, struct sim_worker *w)
+{
+    const struct order *o = current(s, w);
+    if (!o->save_best || !holds(s, w, o->best)) return go(w, STAGE_EVAL, GO_ON);
+    if (is_mean(s, o->best)) need_mean(s, w);
+    return go(w, STAGE_BEST_WRITTEN, world_work_us(s, w, WRITE_US));
+}
+
+static int64_t best_written(struct world *s, struct sim_worker *w)
+{
+    if (!disk_fails(&s->disk)) return go(w, STAGE_EVAL, GO_ON);
+    s->out->disk_errors++;
+    world_die(s, w->number, "cannot write best.h5");
+    return GROUP_WAIT;
+}
+
+static int64_t eval(struct world *s, struct sim_worker *w)
+{
+    const struct order *o = current(s, w);
+    if (!o->eval) return go(w, STAGE_ROUND, GO_ON);
+    if (!is_mean(s, o->best))
+        return owns(w, o->best) ? go(w, STAGE_EVAL_DONE, world_work_us(s, w, JUDGE_US))
+                                : go(w, STAGE_ROUND, GO_ON);
+    need_mean(s, w);
+    (void)group_enter(
+        s, w, &(struct call_id){.kind = CALL_EVAL, .step = o->step, .member = o->best, .root = -1});
+    return go(w, STAGE_EVAL_DONE, group_leave(s, w));
+}
+
+static int64_t eval_done(struct world *s, struct sim_worker *w)
+{
+    const struct order *o = current(s, w);
+    if (holds(s, w, o->best)) say(s, w, REPORT_EVAL, o->best, o->step, 1.0);
+    return go(w, STAGE_ROUND, GO_ON);
+}
+
+/* ---- a round ---- */
+
+static const struct evo_rule *rule_of(const struct world *s, int group)
+{
+    const struct config *c = &s->sim->config;
+    return group == PHYSICS_BODY ? &c->evolution.body : &c->evolution.io;
+}
+
+static bool evolves(const struct world *s)
+{
+    return rule_of(s, PHYSICS_BODY)->attractor != ATTRACT_NONE ||
+           rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
+}
+
+/* What a worker does after a round: it wrote its shards before it trained. */
+static enum stage after_round(const struct sim_worker *w)
+{
+    return w->judged ? STAGE_SHARDS : STAGE_TRAIN;
+}
+
+static int64_t begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
+{
+    w->step = step;
+    w->judged = judged;
+    return go(w, evolves(s) ? STAGE_LIVE : after_round(w), GO_ON);
+}
+
+static int64_t ordered_round(struct world *s, struct sim_worker *w)
+{
+    const struct order *o = current(s, w);
+    return o->round ? begin_round(s, w, o->step, true) : go(w, STAGE_SHARDS, GO_ON);
+}
+
+static int64_t find_live(struct world *s, struct sim_worker *w)
+{
+    w->live = &current(s, w)->live;
+    if (w->judged) return go(w, STAGE_CHOOSE, GO_ON);
+    struct call *c =
+        group_enter(s, w, &(struct call_id){.kind = CALL_LIVE, .step = w->step, .root = -1});
+    for (int k = w->first; k < w->first + w->n_own; k++)
+        live_put(&c->live, k, physics_trains(&s->sim->physics, &s->experts[k]));
+    w->live = &c->live;
+    return go(w, STAGE_CHOOSE, group_leave(s, w));
+}
+
+static int choose_one(const struct world *s, const struct sim_worker *w, int group)
+{
+    const struct config *c = &s->sim->config;
+    const int experts = s->oracle.experts;
+    const int member = plan_attractor(rule_of(s, group), current(s, w)->best,
+                                      w->step / c->evolution.every, experts, w->live);
+    const bool there = member == experts ? live_next(w->live, 0, experts) >= 0
+                                         : member >= 0 && live_has(w->live, member);
+    return there ? member : -1;
+}
+
+static int64_t choose(struct world *s, struct sim_worker *w)
+{
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        w->toward[g] = choose_one(s, w, g);
+    w->group = 0;
+    return go(w, STAGE_FETCH, GO_ON);
+}
+
+/* Bring the attractor of the group at hand here. */
+static int64_t fetch(struct world *s, struct sim_worker *w)
+{
+    if (w->group == PHYSICS_GROUPS) return go(w, STAGE_MOVE, GO_ON);
+    const int member = w->toward[w->group];
+    const bool mean = is_mean(s, member);
+    const bool moments = rule_of(s, w->group)->moments == MOMENTS_INHERIT;
+    if (member < 0 || (mean && w->mean_fresh && !moments)) return go(w, STAGE_FETCHED, GO_ON);
+    int root = -1;
+    if (!mean)
+        for (root = (int)((int64_t)member * s->n_workers / s->oracle.experts);
+             first_expert(s, root + 1) <= member;)
+            root++;
+    struct call *c = group_enter(s, w,
+                                 &(struct call_id){.kind = mean ? CALL_ADD : CALL_FETCH,
+                                                   .step = w->step,
+                                                   .member = member,
+                                                   .group = w->group,
+                                                   .root = root});
+    for (int k = w->first; mean && k < w->first + w->n_own; k++)
+        if (live_has(w->live, k)) physics_add(&c->blend, k, &s->experts[k]);
+    if (root == w->number) c->value = s->experts[member].group[w->group];
+    return go(w, STAGE_FETCHED, group_leave(s, w));
+}
+
+static int64_t fetched(struct world *s, struct sim_worker *w)
+{
+    const int g = w->group++, member = w->toward[g];
+    const bool moments = rule_of(s, g)->moments == MOMENTS_INHERIT;
+    if (is_mean(s, member)) {
+        if (moments || !w->mean_fresh) w->mean.group[g] = physics_mean(&w->call->blend).group[g];
+        w->source[g] = w->mean.group[g];
+    } else if (member >= 0) {
+        w->source[g] = w->call->value;
+    }
+    return go(w, STAGE_FETCH, GO_ON);
+}
+
+static int64_t move(struct world *s, struct sim_worker *w)
+{
+    const int *toward = w->toward;
+    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, after_round(w), GO_ON);
+    audit_round(&s->audit, w->number, w->step, toward, w->live);
+    for (int k = w->first; k < w->first + w->n_own; k++)
+        for (int g = 0; g < PHYSICS_GROUPS; g++)
+            if (toward[g] >= 0 && toward[g] != k)
+                physics_evolve(&s->experts[k].group[g], w->source[g], w->step,
+                               !live_has(w->live, k));
+    return go(w, STAGE_SENT, world_work_us(s, w, MOVE_US));
+}
+
+/* The bytes that all have sent are added up for the report. */
+static int64_t sent(struct world *s, struct sim_worker *w)
+{
+    (void)group_enter(s, w, &(struct call_id){.kind = CALL_SENT, .step = w->step, .root = -1});
+    return go(w, STAGE_ROUND_DONE, group_leave(s, w));
+}
+
+static int64_t round_done(struct world *s, struct sim_worker *w)
+{
+    const int member = w->toward[0] >= 0 ? w->toward[0] : w->toward[1];
+    if (w->number == 0) say(s, w, REPORT_ROUND, member, w->step, 0.0);
+    s->out->rounds += w->number == 0;
+    return go(w, after_round(w), GO_ON);
+}
+
+/* ---- shards ---- */
+
+static int64_t shards(struct world *s, struct sim_worker *w)
+{
+    w->own = 0;
+    if (!current(s, w)->snapshot) return go(w, STAGE_NEXT, GO_ON);
+    return go(w, STAGE_SHARD_WRITTEN, world_work_us(s, w, WRITE_US));
+}
+
+static int64_t shard_written(struct world *s, struct sim_worker *w)
+{
+    const int expert = w->first + w->own;
+    const int64_t step = current(s, w)->step;
+    if (disk_fails(&s->disk)) {
+        s->out->disk_errors++;
+        world_die(s, w->number, "cannot write a shard");
+        return GROUP_WAIT;
+    }
+    disk_write_shard(&s->disk, s->oracle.experts, expert, step, &s->experts[expert]);
+    say(s, w, REPORT_WROTE, expert, step, 0.0);
+    if (++w->own == w->n_own) return go(w, STAGE_NEXT, GO_ON);
+    return world_work_us(s, w, WRITE_US);
+}
+
+static int64_t next(struct world *s, struct sim_worker *w)
+{
+    w->step = current(s, w)->step;
+    return current(s, w)->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_TRAIN, GO_ON);
+}
+
+/* ---- training and judging ---- */
+
+static int64_t train(struct world *s, struct sim_worker *w)
+{
+    const int64_t every = s->sim->config.evolution.every, until = current(s, w)->until;
+    const int64_t round = (w->step / every + 1) * every;
+    w->own = 0;
+    if (w->step >= until) return go(w, STAGE_JUDGE, GO_ON);
+    w->next = round < until ? round : until;
+    w->mean_fresh = false;
+    return go(w, STAGE_TRAINED, world_work_us(s, w, TRAIN_US));
+}
+
+static int64_t trained(struct world *s, struct sim_worker *w)
+{
+    const int expert = w->first + w->own;
+    const int64_t log = s->sim->config.run.log;
+    physics_train(&s->experts[expert], expert, w->step, w->next);
+    for (int64_t step = (w->step / log + 1) * log; step <= w->next; step += log)
+        say(s, w, REPORT_STEP, expert, step, 1.0);
+    if (++w->own < w->n_own) return world_work_us(s, w, TRAIN_US);
+    if (w->next < current(s, w)->until) return begin_round(s, w, w->next, false);
+    w->step = w->next;
+    return go(w, STAGE_TRAIN, GO_ON);
+}
+
+static int64_t judge(struct world *s, struct sim_worker *w)
+{
+    return go(w, STAGE_JUDGED, world_work_us(s, w, JUDGE_US));
+}
+
+/* The lowest expert of a worker is judged first; the fitnesses are then added up. */
+static int64_t judged(struct world *s, struct sim_worker *w)
+{
+    const struct physics *p = &s->sim->physics;
+    const int64_t step = current(s, w)->until;
+    const int expert = w->first + w->own;
+    say(s, w, REPORT_FITNESS, expert, step, physics_fitness(p, &s->experts[expert]));
+    if (++w->own < w->n_own) return world_work_us(s, w, JUDGE_US);
+    if (!s->sim->config.evolution.recombine) return go(w, STAGE_OBEY, GO_ON);
+    struct call *c =
+        group_enter(s, w, &(struct call_id){.kind = CALL_FITNESS, .step = step, .root = -1});
+    for (int k = w->first; k < w->first + w->n_own; k++)
+        live_put(&c->live, k, isfinite(physics_fitness(p, &s->experts[k])));
+    w->live = &c->live;
+    return go(w, STAGE_MEAN, group_leave(s, w));
+}
+
+static int64_t mean(struct world *s, struct sim_worker *w)
+{
+    const int64_t step = current(s, w)->until;
+    if (live_next(w->live, 0, s->oracle.experts) < 0) {
+        if (w->number == 0) say(s, w, REPORT_FITNESS, s->oracle.experts, step, (double)NAN);
+        return go(w, STAGE_OBEY, GO_ON);
+    }
+    struct call *c =
+        group_enter(s, w, &(struct call_id){.kind = CALL_ADD, .step = step, .root = -1});
+    for (int k = w->first; k < w->first + w->n_own; k++)
+        if (live_has(w->live, k)) physics_add(&c->blend, k, &s->experts[k]);
+    return go(w, STAGE_MEAN_DONE, group_leave(s, w));
+}
+
+static int64_t mean_done(struct world *s, struct sim_worker *w)
+{
+    w->mean = physics_mean(&w->call->blend);
+    w->mean_fresh = true;
+    (void)group_enter(
+        s, w, &(struct call_id){.kind = CALL_PASSES, .step = current(s, w)->until, .root = -1});
+    return go(w, STAGE_PASSES_DONE, group_leave(s, w));
+}
+
+static int64_t passes_done(struct world *s, struct sim_worker *w)
+{
+    if (w->number == 0)
+        say(s, w, REPORT_FITNESS, s->oracle.experts, current(s, w)->until,
+            physics_fitness(&s->sim->physics, &w->mean));
+    return go(w, STAGE_OBEY, GO_ON);
+}
+
+static int64_t gone(struct world *s, struct sim_worker *w)
+{
+    audit_break(&s->audit, "worker %d is called after its end", w->number);
+    return GROUP_WAIT;
+}
+
+void sim_worker_go(struct world *s, struct sim_worker *w)
+{
+    static int64_t (*const stages[STAGES])(struct world *, struct sim_worker *) = {
+        [STAGE_OBEY] = obey,
+        [STAGE_BEST] = best,
+        [STAGE_BEST_WRITTEN] = best_written,
+        [STAGE_EVAL] = eval,
+        [STAGE_EVAL_DONE] = eval_done,
+        [STAGE_ROUND] = ordered_round,
+        [STAGE_LIVE] = find_live,
+        [STAGE_CHOOSE] = choose,
+        [STAGE_FETCH] = fetch,
+        [STAGE_FETCHED] = fetched,
+        [STAGE_MOVE] = move,
+        [STAGE_SENT] = sent,
+        [STAGE_ROUND_DONE] = round_done,
+        [STAGE_SHARDS] = shards,
+        [STAGE_SHARD_WRITTEN] = shard_written,
+        [STAGE_NEXT] = next,
+        [STAGE_TRAIN] = train,
+        [STAGE_TRAINED] = trained,
+        [STAGE_JUDGE] = judge,
+        [STAGE_JUDGED] = judged,
+        [STAGE_MEAN] = mean,
+        [STAGE_MEAN_DONE] = mean_done,
+        [STAGE_PASSES_DONE] = passes_done,
+        [STAGE_GONE] = gone,
+    };
+    int64_t delay = GO_ON;
+    while (delay == GO_ON && !s->audit.broken[0])
+        delay = stages[w->stage](s, w);
+    if (delay > 0) world_wake(s, w->number, delay);
+}
