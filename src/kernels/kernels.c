@@ -37,6 +37,14 @@ static enum shoal_status no_backend(const char *name)
                       name, strcmp(name, "cuda") == 0 ? ", or build with SHOAL_CUDA=ON" : "");
 }
 
+int64_t device_libraries_bytes(void)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < N_BACKENDS; i++)
+        bytes += backends[i]->libraries_bytes;
+    return bytes;
+}
+
 enum shoal_status device_list(const char *name, char (*id)[DEVICE_ID], int most, int *count)
 {
     enum shoal_status st = SHOAL_ENOTSUP;

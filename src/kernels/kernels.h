@@ -56,6 +56,8 @@ enum { DEVICE_ID = 48 }; /* bytes of an identity, its final 0 included */
  * SHOAL_ENOTSUP: not built in. SHOAL_EDEVICE: there is none; the text says why (no driver, a driver
  * too old, all hidden). */
 enum shoal_status device_list(const char *name, char (*id)[DEVICE_ID], int most, int *count);
+/* Host memory that the libraries of all backends in this build take in every process. */
+int64_t device_libraries_bytes(void);
 void device_close(struct device **dev);
 const char *device_name(const struct device *dev);
 /* "cpu, 2 threads, avx512_core_bf16" or "cuda:0, NVIDIA H200, 150.1 GB, compute capability 9.0":

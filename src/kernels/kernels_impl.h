@@ -8,6 +8,7 @@
 /* The same functions as in kernels.h, arguments already checked. */
 struct kernel_ops {
     const char *name;
+    int64_t libraries_bytes; /* its libraries hold in every process, whether or not it is opened */
     enum shoal_status (*list)(char (*id)[DEVICE_ID], int most, int *count);
     enum shoal_status (*open)(int index, int threads, struct device **out);
     void (*close)(struct device *dev);

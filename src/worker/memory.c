@@ -6,7 +6,8 @@
 #include "worker/exchange.h"
 #include "worker/worker.h"
 
-/* What a worker with a model of no size holds: code, libraries, MPI's and OpenMP's own memory. */
+/* What a worker with a model of no size holds: code, libraries (but the backends'), MPI's and
+ * OpenMP's own memory. */
 static const int64_t program_bytes = 34 << 20;
 
 /* Of one thread of the CPU backend: packed operands and sums of a matrix product, or what attention
@@ -61,7 +62,7 @@ struct memory memory_of(const struct config *c, const struct param_table *table,
     count_exchange(&m, c, table, own, place.workers);
     m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
     m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
-    m.bytes[MEMORY_PROGRAM] = program_bytes;
+    m.bytes[MEMORY_PROGRAM] = program_bytes + device_libraries_bytes();
     return m;
 }
 

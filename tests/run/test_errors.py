@@ -115,7 +115,7 @@ class Errors(RunTest):
             if done.returncode == 0:
                 self.skipTest("there is a GPU")
             self.assertIn(done.returncode, (ARGUMENTS, DEVICE))
-            self.refused(done, done.returncode, "cuda")
+            self.refused(done, done.returncode, "device: ")
             self.assertFalse((self.dir / "cuda").exists())
 
     # ---- run directory ---------------------------------------------------------------------------
