@@ -51,7 +51,7 @@ LIBRARIES = [
     (r"(oneapi/dnnl/)?dnnl\w*\.h", ["kernels/cpu/"]),
     (r"(cuda|cublas|cudnn|curand)\w*\.(h|hpp)", ["kernels/cuda/", "comm/nccl"]),
     (r"yaml\.h", ["config/"]),
-    (r"json-c/\w+\.h", ["data/vocabulary"]),
+    (r"json-c/\w+\.h", ["base/json_read"]),
     (r"omp\.h", ["kernels/cpu/"]),
 ]
 
