@@ -51,6 +51,15 @@ def refused(fragment, *arguments, code=3):
     assert told.startswith("shoal: error: ") and fragment in told, (fragment, told)
 
 
+def byte_names():
+    """The characters that stand for bytes in GPT-2's files: printable ones for themselves, the others
+    from U+0100 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {**{chr(byte): byte for byte in printable},
+            **{chr(256 + i): byte for i, byte in enumerate(others)}}
+
+
 def params(path):
     """{Hugging Face's name: array} of a shard."""
     found = {}
@@ -116,7 +125,8 @@ def check_hf(name, shard):
     count = sum(values.size for values in expected.values())
     assert told["parameters"] == count and told["bytes"] == 4 * count and told["tokenizer"], told
     assert sorted(os.listdir(f"{name}-hf")) == HF_FILES
-    assert len(json.load(open(f"{name}-hf/tokenizer.json"))["model"]["vocab"]) == 256
+    assert json.load(open(f"{name}-hf/tokenizer.json"))["model"] == {
+        "type": "BPE", "vocab": byte_names(), "merges": []}
     told = says("import", f"{name}-hf", "--out", f"{name}-back.h5")
     assert told["from"] == "Hugging Face" and told["tokenizer"] == "bytes", told
     assert told["parameters"] == count and told["layers"] == MODELS[name]["layers"], told
@@ -347,6 +357,15 @@ def check_tokenizer():
     second = says("generate", "../low.h5", "--tokens", "9", "--prompt", " low")
     os.chdir("..")
     assert first["text"] == second["text"], (first, second)
+    # Without a vocabulary beside the model, one beside the shard will do.
+    os.makedirs("bare/shard")
+    for file in ("config.json", "model.safetensors"):
+        os.link(f"low-hf/{file}", f"bare/{file}")
+    assert says("import", "bare", "--out", "bare/shard/low.h5")["tokenizer"] == "gpt2"
+    refused("there is none beside it, in 'bare/shard'", "generate", "bare/shard/low.h5")
+    os.link("low-hf/tokenizer.json", "bare/shard/tokenizer.json")
+    third = says("generate", "bare/shard/low.h5", "--tokens", "9", "--prompt", " low")
+    assert first["text"] == third["text"], (first, third)
     # A vocabulary that does not fit is not taken; one that was asked for is an error.
     gpt2_dir("other", vocab_size=300, shoal_tokenizer=None)
     pathlib.Path("other/tokenizer.json").write_text('{"model": {"type": "Unigram"}}')

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/memory.h"
 #include "base/output.h"
 #include "base/rng.h"
@@ -430,6 +431,17 @@ static void test_absurd_safetensors(void **state)
     model_free(&m);
 }
 
+/* A header as long as memory could bear, in a file that is there only by name. */
+static void test_long_header(void **state)
+{
+    struct model m = model_make(*state, &gpt2_shape);
+    write_hf(&m, NUMBER_F32);
+    write_safetensors(m.file, INT64_C(40) << 20, "{", 0);
+    assert_int_equal(truncate(m.file, INT64_C(64) << 20), 0);
+    expect_refused(&m, m.dir, "its header would have 41943040 bytes");
+    model_free(&m);
+}
+
 /* Nested without end. */
 static void test_deep_json(void **state)
 {
@@ -460,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_damaged_llmc),
         cmocka_unit_test(test_absurd_llmc),
         cmocka_unit_test(test_absurd_safetensors),
+        cmocka_unit_test(test_long_header),
         cmocka_unit_test(test_deep_json),
     };
     return cmocka_run_group_tests_name("interchange", tests, world_open, world_close);
