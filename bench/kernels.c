@@ -1,19 +1,24 @@
 /* bench/kernels - how fast each kernel is, beside what the machine can do.
  *
- *   build/bench/bench_kernels [rows] [width] [context] [threads]     (2048 256 256, all cores)
+ *   build/bench/bench_kernels [rows] [width] [context] [threads] [device]
+ *                                            (2048 256 256, all cores, cpu; on a GPU 4096 4096
+ * 1024)
  *
  * Every kernel is first compared with the double-precision reference at the same width and a few
  * rows; one that disagrees stops the program untimed. Times are the best of many, since other work
- * only adds. Products are compared with a product of 768 x 768 x 768 in the same
- * type; the rest with a plain copy of the size of an activation. Both are measured in the same run.
- * Bytes are what must be read and written once; operations of causal attention count half of T x T.
+ * only adds. Products are compared with a product of 768 x 768 x 768 (the width, on a GPU) in the
+ * same type; the rest with a plain copy of the size of an activation. Both are measured in the same
+ * run. Bytes are what must be read and written once; operations of causal attention count half of T
+ * x T.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/clock.h"
 #include "config/config.h"
 #include "kernels/kernels.h"
+#include "kernels/mirror.h"
 #include "kernels/reference.h"
 #include "kernels/tensor.h"
 
@@ -36,40 +41,79 @@ struct problem {
     int32_t *targets;                  /* owned */
 };
 
+/* Memory of a GPU is filled fast and is not kept in double precision: it is only timed. */
+static struct tensor make(struct device *dev, enum dtype type, int64_t d0, int64_t d1, double scale,
+                          uint32_t seed)
+{
+    if (device_is_host(dev)) return tensor_random(type, d0, d1, scale, seed);
+    const size_t bytes = (size_t)(d0 * d1) * dtype_bytes(type);
+    struct tensor t = {.view = view_make(NULL, type, d0, d1), .n = d0 * d1};
+    char *const host = malloc(bytes);
+    for (int64_t i = 0; host && i < t.n; i++) {
+        const float f =
+            (float)(((double)((uint32_t)(i + seed) * 2654435761u) * 0x1p-31 - 1) * scale);
+        memcpy(host + i * (int64_t)dtype_bytes(type),
+               (const char *)&f + (type == DTYPE_BF16 ? 2 : 0), dtype_bytes(type));
+    }
+    if (!host || device_alloc(dev, bytes, "a tensor", &t.view.data) != SHOAL_OK ||
+        device_upload(dev, t.view.data, host, bytes) != SHOAL_OK) {
+        (void)fprintf(stderr, "%s\n", shoal_failure_text());
+        exit(1);
+    }
+    free(host);
+    return t;
+}
+
+static void unmake(struct device *dev, struct tensor *t)
+{
+    if (device_is_host(dev)) {
+        tensor_free(t);
+    } else {
+        device_free(dev, t->view.data);
+    }
+}
+
 static struct problem problem_make(struct device *dev, enum dtype act, int64_t B, int64_t T,
                                    int64_t C)
 {
     const int64_t R = B * T, H = 4 * C;
     const int heads = C % 64 == 0 ? (int)(C / 64) : 1;
     struct problem p = {.dev = dev, .act = act, .B = B, .T = T, .C = C, .heads = heads};
-    p.x = tensor_random(act, R, C, 1.0, 1);
-    p.w = tensor_random(act, H, C, 0.1, 2);
-    p.bias = tensor_random(DTYPE_F32, 1, H, 0.1, 3);
-    p.hidden = tensor_random(act, R, H, 1.0, 4);
-    p.dhidden = tensor_random(act, R, H, 1.0, 5);
-    p.dx = tensor_zero(act, R, C);
-    p.dw = tensor_zero(DTYPE_F32, H, C);
-    p.dbias = tensor_zero(DTYPE_F32, 1, H);
-    p.norm = tensor_random(act, R, C, 1.0, 6);
-    p.mean = tensor_zero(DTYPE_F32, 1, R);
-    p.rstd = tensor_zero(DTYPE_F32, 1, R);
-    p.gain = tensor_random(DTYPE_F32, 1, C, 1.0, 7);
-    p.residual = tensor_random(DTYPE_F32, R, C, 1.0, 8);
-    p.dresidual = tensor_zero(DTYPE_F32, R, C);
-    p.qkv = tensor_random(act, R, 3 * C, 1.0, 9);
-    p.out = tensor_zero(act, R, C);
-    p.stats = tensor_zero(DTYPE_F32, B * heads, T);
-    p.dout = tensor_random(act, R, C, 1.0, 10);
-    p.dqkv = tensor_zero(act, R, 3 * C);
-    p.logits = tensor_random(act, R, PADDED, 1.0, 11);
-    p.losses = tensor_zero(DTYPE_F32, 1, R);
-    p.weights = tensor_random(DTYPE_F32, H, C, 0.1, 12);
-    p.m = tensor_zero(DTYPE_F32, H, C);
-    p.v = tensor_zero(DTYPE_F32, H, C);
-    p.grad = tensor_random(DTYPE_F32, H, C, 0.1, 13);
-    p.targets = calloc((size_t)R, sizeof *p.targets);
-    for (int64_t i = 0; p.targets && i < R; i++)
-        p.targets[i] = (int32_t)(i * 7 % VOCAB);
+    p.x = make(dev, act, R, C, 1.0, 1);
+    p.w = make(dev, act, H, C, 0.1, 2);
+    p.bias =
+        device_is_host(dev) ? tensor_random_bias(H, 0.1, 3) : make(dev, DTYPE_F32, 1, H, 0.1, 3);
+    p.hidden = make(dev, act, R, H, 1.0, 4);
+    p.dhidden = make(dev, act, R, H, 1.0, 5);
+    p.dx = make(dev, act, R, C, 0.0, 0);
+    p.dw = make(dev, DTYPE_F32, H, C, 0.0, 0);
+    p.dbias = make(dev, DTYPE_F32, 1, H, 0.0, 0);
+    p.norm = make(dev, act, R, C, 1.0, 6);
+    p.mean = make(dev, DTYPE_F32, 1, R, 0.0, 0);
+    p.rstd = make(dev, DTYPE_F32, 1, R, 0.0, 0);
+    p.gain = make(dev, DTYPE_F32, 1, C, 1.0, 7);
+    p.residual = make(dev, DTYPE_F32, R, C, 1.0, 8);
+    p.dresidual = make(dev, DTYPE_F32, R, C, 0.0, 0);
+    p.qkv = make(dev, act, R, 3 * C, 1.0, 9);
+    p.out = make(dev, act, R, C, 0.0, 0);
+    p.stats = make(dev, DTYPE_F32, B * heads, T, 0.0, 0);
+    p.dout = make(dev, act, R, C, 1.0, 10);
+    p.dqkv = make(dev, act, R, 3 * C, 0.0, 0);
+    p.logits = make(dev, act, R, PADDED, 1.0, 11);
+    p.losses = make(dev, DTYPE_F32, 1, R, 0.0, 0);
+    p.weights = make(dev, DTYPE_F32, H, C, 0.1, 12);
+    p.m = make(dev, DTYPE_F32, H, C, 0.0, 0);
+    p.v = make(dev, DTYPE_F32, H, C, 0.0, 0);
+    p.grad = make(dev, DTYPE_F32, H, C, 0.1, 13);
+    int32_t *const targets = calloc((size_t)R, sizeof *targets);
+    for (int64_t i = 0; targets && i < R; i++)
+        targets[i] = (int32_t)(i * 7 % VOCAB);
+    p.targets = targets;
+    if (!device_is_host(dev)) {
+        p.targets = make(dev, DTYPE_F32, 1, R, 0.0, 0).view.data; /* as large as i32 */
+        (void)device_upload(dev, p.targets, targets, (size_t)R * sizeof *targets);
+        free(targets);
+    }
     return p;
 }
 
@@ -81,8 +125,11 @@ static void problem_free(struct problem *p)
                                   &p->out,    &p->stats,   &p->dout,     &p->dqkv,      &p->logits,
                                   &p->losses, &p->weights, &p->m,        &p->v,         &p->grad};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        tensor_free(all[i]);
-    free(p->targets);
+        unmake(p->dev, all[i]);
+    if (device_is_host(p->dev))
+        free(p->targets);
+    else
+        device_free(p->dev, p->targets);
 }
 
 static struct view rows_of(const struct problem *p, const struct tensor *t, int64_t cols)
@@ -326,36 +373,41 @@ static double bytes(const struct kernel *k, const struct problem *p)
 
 /* ---- measuring ----------------------------------------------------------------------------- */
 
-/* Best time of one run, over at least a fifth of a second. NAN on failure. */
+/* Best time of one run, over at least a fifth of a second; NAN on failure. A GPU gets several runs
+ * at a time, so that queueing them does not count. */
 static double best_s(enum shoal_status (*run)(struct problem *p), struct problem *p)
 {
     const double end = clock_now_s() + 0.2;
+    const int runs = device_is_host(p->dev) ? 1 : 10;
     double best = INFINITY;
     for (int i = 0; i < 5 || clock_now_s() < end; i++) {
         const double begin = clock_now_s();
-        if (run(p) != SHOAL_OK) return NAN;
-        best = fmin(best, clock_now_s() - begin);
+        for (int r = 0; r < runs; r++)
+            if (run(p) != SHOAL_OK) return NAN;
+        if (device_sync(p->dev) != SHOAL_OK) return NAN;
+        best = fmin(best, (clock_now_s() - begin) / runs);
     }
     return best;
 }
 
-/* a product of 768^3, operations per second. */
-static double peak_per_s(struct device *dev, enum dtype act)
+static enum shoal_status run_peak(struct problem *p)
 {
-    enum { N = 768 };
-    struct tensor a = tensor_random(act, N, N, 1.0, 1), b = tensor_random(act, N, N, 1.0, 2),
-                  c = tensor_zero(act, N, N);
-    const double end = clock_now_s() + 0.5;
-    double best = INFINITY;
-    while (clock_now_s() < end) {
-        const double begin = clock_now_s();
-        if (kernel_matmul(dev, c.view, a.view, b.view, none) != SHOAL_OK) break;
-        best = fmin(best, clock_now_s() - begin);
-    }
-    tensor_free(&a);
-    tensor_free(&b);
-    tensor_free(&c);
-    return 2.0 * N * N * N / best;
+    return kernel_matmul(p->dev, p->dw.view, p->x.view, p->w.view, none);
+}
+
+/* A large product of squares, operations per second. */
+static double peak_per_s(struct device *dev, enum dtype act, int64_t width)
+{
+    const int64_t n = device_is_host(dev) ? 768 : width;
+    struct problem p = {.dev = dev,
+                        .x = make(dev, act, n, n, 1.0, 1),
+                        .w = make(dev, act, n, n, 1.0, 2),
+                        .dw = make(dev, act, n, n, 0.0, 0)};
+    const double best = best_s(run_peak, &p);
+    unmake(dev, &p.x);
+    unmake(dev, &p.w);
+    unmake(dev, &p.dw);
+    return 2.0 * (double)n * (double)n * (double)n / best;
 }
 
 static bool all_agree(struct device *dev, enum dtype act, int64_t C)
@@ -378,7 +430,7 @@ static bool all_agree(struct device *dev, enum dtype act, int64_t C)
 static void measure(struct device *dev, enum dtype act, int64_t B, int64_t T, int64_t C)
 {
     struct problem p = problem_make(dev, act, B, T, C);
-    const double peak = peak_per_s(dev, act);
+    const double peak = peak_per_s(dev, act, C);
     const double copy = 8.0 * (double)(B * T * C) * (double)dtype_bytes(act) / best_s(run_copy, &p);
     printf("%s: product peak %.0f GFLOP/s, copy %.0f GB/s\n", act == DTYPE_BF16 ? "bf16" : "f32",
            peak * 1e-9, copy * 1e-9);
@@ -401,20 +453,40 @@ static int64_t argument(int argc, char **argv, int i, int64_t otherwise)
     return value > 0 ? value : otherwise;
 }
 
+/* Checked on copies where memory is the device's own. Takes no device over. */
+static bool all_agree_on(const char *name, int threads, enum dtype act, int64_t C)
+{
+    struct device *dev = NULL, *checked = NULL;
+    enum shoal_status st = device_open(name, 0, threads, &dev);
+    checked = dev;
+    if (st == SHOAL_OK && !device_is_host(dev)) st = mirror_open(dev, &checked);
+    if (st != SHOAL_OK) {
+        (void)fprintf(stderr, "%s\n", shoal_failure_text());
+        return false;
+    }
+    const bool ok = all_agree(checked, act, C);
+    device_close(&checked);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
-    const int64_t R = argument(argc, argv, 1, 2048), C = argument(argc, argv, 2, 256);
-    const int64_t T = argument(argc, argv, 3, 256);
+    const char *const name = argc > 5 ? argv[5] : "cpu";
+    const int threads = (int)argument(argc, argv, 4, 0);
     struct device *dev = NULL;
-    if (device_open("cpu", 0, (int)argument(argc, argv, 4, 0), &dev) != SHOAL_OK) {
+    if (device_open(name, 0, threads, &dev) != SHOAL_OK) {
         (void)fprintf(stderr, "%s\n", shoal_failure_text());
         return 1;
     }
+    const bool host = device_is_host(dev);
+    const int64_t R = argument(argc, argv, 1, host ? 2048 : 4096);
+    const int64_t C = argument(argc, argv, 2, host ? 256 : 4096);
+    const int64_t T = argument(argc, argv, 3, host ? 256 : 1024);
     bool ok = true;
     printf("%s; %lld rows, width %lld, context %lld\n", device_describe(dev), (long long)R,
            (long long)C, (long long)T);
     for (int act = DTYPE_F32; ok && act <= DTYPE_BF16; act++) {
-        ok = all_agree(dev, (enum dtype)act, C);
+        ok = all_agree_on(name, threads, (enum dtype)act, C < 256 ? C : 256);
         if (ok) measure(dev, (enum dtype)act, R / T > 0 ? R / T : 1, T, C);
     }
     device_close(&dev);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The training step of bench/step.c in PyTorch: GPT-2 with fused attention, clipping and fused AdamW.
 
-  pytorch_step.py LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS eager|compile
+  pytorch_step.py LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS eager|compile [cpu|cuda]
 
 Prints one line of JSON with the same keys as bench_step. bf16 means autocast over float32 weights.
 """
@@ -56,33 +56,41 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float().view(-1, logits.shape[-1]), targets.view(-1))
 
 
+def wait(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def main():
     layers, width, heads, context, vocab, batch = map(int, sys.argv[1:7])
     bf16, threads, steps, mode = sys.argv[7] == "bf16", *map(int, sys.argv[8:10]), sys.argv[10]
+    device = sys.argv[11] if len(sys.argv) > 11 else "cpu"
     torch.manual_seed(1)
     torch.set_num_threads(threads)
-    model = GPT(layers, width, heads, context, vocab)
+    model = GPT(layers, width, heads, context, vocab).to(device)
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]
     optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1},
                                    {"params": vectors, "weight_decay": 0.0}],
                                   lr=1e-3, betas=(0.9, 0.95), eps=1e-8, fused=True)
     forward = torch.compile(model) if mode == "compile" else model
-    tokens, targets = (torch.randint(vocab, (batch, context)) for _ in range(2))
+    tokens, targets = (torch.randint(vocab, (batch, context), device=device) for _ in range(2))
     seconds = []
     for _ in range(WARM_STEPS + steps):
         start = time.monotonic()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             loss = forward(tokens, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        wait(device)
         seconds.append(time.monotonic() - start)
     seconds = seconds[WARM_STEPS:]
     median = statistics.median(seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "median_s": median,
+    held = torch.cuda.max_memory_reserved() if device == "cuda" else 0
+    print(json.dumps({"device_bytes": held, "seconds": seconds, "median_s": median,
                       "tokens_per_s": batch * context / median, "peak_rss_bytes": peak,
                       "device": f"pytorch {torch.__version__}, {threads} threads, {mode}"}))
 

@@ -1,11 +1,11 @@
 /* bench/step - how long one expert's training step takes.
  *
- *   build/bench/bench_step LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS
+ *   build/bench/bench_step LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE]
  *
  * A step is what a worker does: forward, backward, clipping, AdamW, on tokens drawn at random. The
  * first two steps, which compile matrix products, are not counted. Prints one line of JSON: the
  * median step, all step times, tokens a second, model FLOPs a second (model/flops.h) and the most
- * memory the process ever held. */
+ * memory the process ever held, on the host; device_bytes: in tensors of the device. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +33,14 @@ struct bench {
     int32_t *tokens, *targets; /* (batch, context) */
     double seconds[MAX_STEPS];
     int threads, steps;
+    const char *device;
 };
 
 static enum shoal_status parse(struct bench *b, int argc, char **argv)
 {
-    SHOAL_CHECK(argc == ARGUMENTS + 1, SHOAL_EARG,
-                "give LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS");
+    SHOAL_CHECK(argc == ARGUMENTS + 1 || argc == ARGUMENTS + 2, SHOAL_EARG,
+                "give LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE]");
+    b->device = argc > ARGUMENTS + 1 ? argv[ARGUMENTS + 1] : "cpu";
     struct config *const c = &b->cfg;
     config_defaults(c);
     c->population.experts = 1;
@@ -55,21 +57,24 @@ static enum shoal_status parse(struct bench *b, int argc, char **argv)
     return SHOAL_OK;
 }
 
+static struct gpt_setup setup_of(const struct bench *b)
+{
+    return (struct gpt_setup){.batch = b->cfg.train.batch,
+                              .context = b->cfg.model.context,
+                              .precision = (enum precision)b->cfg.train.precision,
+                              .learns = true};
+}
+
 static enum shoal_status build(struct bench *b)
 {
     const struct gpt_shape shape = config_shape(&b->cfg);
     const int64_t tokens = (int64_t)b->cfg.train.batch * shape.context;
     const struct rng_key key = {.seed = 1, .stream = RNG_DATA};
-    SHOAL_TRY(device_open("cpu", 0, b->threads, &b->dev));
+    SHOAL_TRY(device_open(b->device, 0, b->threads, &b->dev));
     SHOAL_TRY(param_table_create(&shape, &b->table));
     SHOAL_TRY(expert_create(b->dev, b->table, 0, false, false, &b->expert));
     SHOAL_TRY(expert_init(b->expert, 1, 0, shape.layers));
-    SHOAL_TRY(gpt_create(b->dev, b->table,
-                         (struct gpt_setup){.batch = b->cfg.train.batch,
-                                            .context = shape.context,
-                                            .precision = (enum precision)b->cfg.train.precision,
-                                            .learns = true},
-                         &b->gpt));
+    SHOAL_TRY(gpt_create(b->dev, b->table, setup_of(b), &b->gpt));
     SHOAL_TRY(gpt_load(b->gpt, b->expert->weights));
     SHOAL_TRY(mem_alloc((size_t)tokens * sizeof *b->tokens, "tokens", &b->tokens));
     SHOAL_TRY(mem_alloc((size_t)tokens * sizeof *b->targets, "targets", &b->targets));
@@ -88,6 +93,7 @@ static enum shoal_status run(struct bench *b)
         const double start_s = clock_now_s();
         SHOAL_TRY(gpt_learn(b->gpt, b->tokens, b->targets, b->cfg.train.batch, 1.0f, &loss));
         SHOAL_TRY(optim_step(&b->cfg, b->expert, b->gpt, loss, &b->outlier, &result));
+        SHOAL_TRY(device_sync(b->dev));
         if (step >= 0) b->seconds[step] = clock_now_s() - start_s;
     }
     return SHOAL_OK;
@@ -113,6 +119,9 @@ static enum shoal_status report(struct bench *b)
     json_number(&j, "tokens_per_s", tokens / median);
     json_number(&j, "flops_per_s", gpt_flops_per_token(&b->table->shape) * tokens / median);
     json_number(&j, "peak_rss_bytes", (double)usage.ru_maxrss * 1024.0);
+    json_number(&j, "device_bytes",
+                (double)(gpt_bytes(b->table, setup_of(b)) +
+                         3 * b->table->n_params * (int64_t)sizeof(float)));
     json_string(&j, "device", device_describe(b->dev));
     return json_end(&j, stdout);
 }

@@ -18,22 +18,6 @@ static enum shoal_status mpi_start(int *argc, char ***argv)
     return SHOAL_OK;
 }
 
-/* A communicator of the workers alone. create_group needs only its members to call. */
-static enum shoal_status make_worker_group(struct comm *c)
-{
-    enum shoal_status st = SHOAL_OK;
-    MPI_Group world = MPI_GROUP_NULL, workers = MPI_GROUP_NULL;
-    const int coordinator = 0, outside = c->world_size > 1 ? 1 : 0;
-    COMM_GOTO(MPI_Comm_group(c->records, &world));
-    COMM_GOTO(MPI_Group_excl(world, outside, &coordinator, &workers));
-    COMM_GOTO(MPI_Comm_create_group(c->records, workers, COMM_TAG_GROUP, &c->workers));
-    COMM_GOTO(MPI_Comm_set_errhandler(c->workers, MPI_ERRORS_RETURN));
-done:
-    if (workers != MPI_GROUP_NULL && workers != MPI_GROUP_EMPTY) MPI_Group_free(&workers);
-    if (world != MPI_GROUP_NULL) MPI_Group_free(&world);
-    return st;
-}
-
 static enum shoal_status join(struct comm *c)
 {
     COMM_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->records));
@@ -42,7 +26,8 @@ static enum shoal_status join(struct comm *c)
     COMM_TRY(MPI_Comm_rank(c->records, &c->world_rank));
     c->n_workers = c->world_size > 1 ? c->world_size - 1 : 1;
     c->worker = c->world_size > 1 ? c->world_rank - 1 : 0;
-    if (c->worker >= 0) SHOAL_TRY(make_worker_group(c));
+    SHOAL_TRY(mem_alloc((size_t)c->n_workers * sizeof *c->live_rank, "the members", &c->live_rank));
+    SHOAL_TRY(comm_make_group(c, NULL));
     return comm_survey_node(c);
 }
 
@@ -54,12 +39,16 @@ enum shoal_status comm_open(int *argc, char ***argv, struct comm **out)
     SHOAL_TRY(mem_alloc(sizeof *c, "the communicator", &c));
     c->records = MPI_COMM_NULL;
     c->workers = MPI_COMM_NULL;
+    c->node = MPI_COMM_NULL;
+    c->mpi_reads_device = -1;
+    c->patience_s = COMM_PATIENCE_S;
     c->chunk_bytes = COMM_CHUNK_BYTES;
     SHOAL_GOTO(mpi_start(argc, argv));
     SHOAL_GOTO(join(c));
     *out = c;
     c = NULL;
 done:
+    if (c) mem_free(c->live_rank);
     mem_free(c);
     return st;
 }
@@ -68,10 +57,15 @@ void comm_close(struct comm **c)
 {
     if (!*c) return;
     /* Leaving cannot fail usefully: the run is over and its files are closed. */
+    comm_detach(*c);
     (void)comm_reap(*c, true);
-    if ((*c)->workers != MPI_COMM_NULL) MPI_Comm_free(&(*c)->workers);
-    if ((*c)->records != MPI_COMM_NULL) MPI_Comm_free(&(*c)->records);
+    /* Freeing takes all members, and after the first epoch some may be lost. */
+    const bool all_there = (*c)->epoch == 0;
+    if (all_there && (*c)->node != MPI_COMM_NULL) MPI_Comm_free(&(*c)->node);
+    if (all_there && (*c)->workers != MPI_COMM_NULL) MPI_Comm_free(&(*c)->workers);
+    if (all_there && (*c)->records != MPI_COMM_NULL) MPI_Comm_free(&(*c)->records);
     MPI_Finalize();
+    mem_free((*c)->live_rank);
     mem_free(*c);
     *c = NULL;
 }
@@ -126,12 +120,17 @@ int comm_core_share(const struct comm *c)
     return c->core_share;
 }
 
+int comm_live(const struct comm *c)
+{
+    return c->n_live;
+}
+
+const char *comm_describe(const struct comm *c)
+{
+    return c->describe;
+}
+
 uint64_t comm_bytes_sent(const struct comm *c)
 {
     return c->bytes_sent;
-}
-
-void comm_set_chunk(struct comm *c, size_t bytes)
-{
-    c->chunk_bytes = bytes;
 }

@@ -11,14 +11,28 @@
 #include "base/status.h"
 
 struct comm;
+struct device;
 
 enum { COMM_MAX_RECORD = 4096 };       /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
+enum { COMM_CHUNK_LIMIT = 1 << 30 };   /* it stays under, whatever is set */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);
 /* Leave the job. Collective over the world. */
 void comm_close(struct comm **c);
+/* Choose and build what carries slabs between the workers' devices. dev is borrowed until
+ * comm_detach; NULL on a coordinator of others. wish: "mpi", "nccl", or "auto": NCCL where every
+ * worker has a GPU of its own and the library loads, else MPI, from device memory through host
+ * buffers where need be. Collective over the world. SHOAL_ECONFIG on all ranks: the wish cannot be
+ * met; the text says why. */
+enum shoal_status comm_attach(struct comm *c, const char *wish, struct device *dev);
+/* Give back what was taken of the device, before it is closed. Fine where nothing is attached. Not
+ * collective, but where slabs went by NCCL it waits a while for the others to do the same. */
+void comm_detach(struct comm *c);
+/* "MPI from host memory", "NCCL": for people; "" while nothing is attached. Owned by c. Known to
+ * the workers and the coordinator. */
+const char *comm_describe(const struct comm *c);
 /* Take the whole job down now with this exit code. Not collective; main() only. */
 void comm_abort(struct comm *c, int exit_code);
 
@@ -62,15 +76,39 @@ enum shoal_status comm_order(struct comm *c, const void *record, size_t bytes);
 /* Worker: wait for the next order. bytes must agree with what was sent. Not collective. */
 enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes);
 
-/* ---- slabs: collective over the workers
- * ---------------------------------------------------------- */
+/* ---- slabs: collective over the live workers ---------------------------------------------------
+ */
 
-/* Worker `root`'s slab into everyone else's. n float32 in host memory. */
+/* How the elements of a slab travel. */
+enum comm_wire { COMM_WIRE_F32 };
+enum comm_kind {
+    COMM_BROADCAST, /* out of worker `root` into everyone else's */
+    COMM_SUM        /* out = sum of all workers' parts */
+};
+
+/* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
+ * in the order worker 0's parts, worker 1's, ..., so that MPI gives the same bits for any number of
+ * workers that hold the same parts in that order. NCCL gives the same bits for the same number of
+ * workers. */
+struct comm_exchange {
+    enum comm_kind kind;
+    enum comm_wire wire;
+    int64_t n;
+    float *out;                /* of a broadcast's root it is only read */
+    int root;                  /* broadcast: a live worker */
+    const float *const *parts; /* sum: n_parts slabs; none of them is out */
+    int n_parts;               /* may be 0 on some workers, not on all */
+};
+
+/* Begin an exchange: what is queued on the device so far is waited for, by the device. Until
+ * comm_end has returned nobody may touch the slabs, and nothing else may begin. x may go, its slabs
+ * and the list of parts may not. */
+enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x);
+/* End it: what is queued on the device from now on finds the result. SHOAL_EPEER: another worker
+ * did not answer; comm_renew goes on with those that do. */
+enum shoal_status comm_end(struct comm *c);
+/* Both at once, float32 on the wire. */
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root);
-/* out = sum of all workers' parts, added from left to right in the order worker 0's parts, worker
- * 1's, ... so that the result has the same bits for any number of workers that hold the same parts
- * in that order. parts: n_parts slabs of n float32 (n_parts may be 0 on some workers, not on all).
- * out is no part. */
 enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts, int n_parts,
                            int64_t n);
 /* values[i] summed over the workers, in double precision; exact where all but one are zero. */
@@ -79,11 +117,23 @@ enum shoal_status comm_sum_values(struct comm *c, double *values, int n);
  * Not collective. */
 void comm_set_chunk(struct comm *c, size_t bytes);
 
+/* From now on the workers w with live[w] take part, and are epoch `epoch`, higher than any before.
+ * What was on its way between workers is dropped, and its slabs hold anything. Nobody waits for the
+ * others longer than deadline_s where the transport can help it. Collective over these workers and
+ * the coordinator, after comm_attach. */
+enum shoal_status comm_renew(struct comm *c, uint32_t epoch, const uint8_t *live,
+                             double deadline_s);
+/* Number of workers that take part. */
+int comm_live(const struct comm *c);
+/* bytes of every live worker of this machine, in the order of their numbers, into all; they are
+ * comm_node_workers. Collective over the workers of the machine, before any comm_renew. */
+enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t bytes, void *all);
+
 /* ---- what that costs, before it is done: pure --------------------------------------------------
  */
 
-/* Bytes of buffers that comm_sum takes, and gives back, on a worker that brings n_parts of `total`
- * parts of n elements; `most`: of the worker that brings most. */
+/* Bytes of buffers that comm_sum takes from a device in host memory, and gives back, on a worker
+ * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
  * elements; of a sum, but for the rounding of stripes to whole elements. */

@@ -9,6 +9,7 @@
 /* A rank as its node sees it. */
 struct resident {
     int32_t is_worker;
+    int32_t world_rank;
     unsigned char cores[CPU_SETSIZE / 8]; /* bit per core it may run on */
 };
 
@@ -17,6 +18,7 @@ static void describe_self(const struct comm *c, struct resident *me)
     cpu_set_t set;
     memset(me, 0, sizeof *me);
     me->is_worker = c->worker >= 0;
+    me->world_rank = c->world_rank;
     CPU_ZERO(&set);
     /* More cores than the set holds: the call fails, and the share falls back to one core. */
     if (sched_getaffinity(0, sizeof set, &set) != 0) return;
@@ -59,7 +61,26 @@ static enum shoal_status survey(struct comm *c, MPI_Comm node, struct resident *
         if (c->worker >= 0 && i < self) c->node_worker += all[i].is_worker;
     }
     c->core_share = count_share(all, n, self);
+    c->node_number = all[0].world_rank; /* ordered by it */
     return SHOAL_OK;
+}
+
+static enum shoal_status make_node_group(struct comm *c)
+{
+    if (c->worker < 0) return SHOAL_OK;
+    COMM_TRY(
+        MPI_Comm_split_type(c->workers, MPI_COMM_TYPE_SHARED, c->worker, MPI_INFO_NULL, &c->node));
+    COMM_TRY(MPI_Comm_set_errhandler(c->node, MPI_ERRORS_RETURN));
+    return SHOAL_OK;
+}
+
+enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t bytes, void *all)
+{
+    MPI_Request request;
+    SHOAL_ASSERT(bytes <= INT32_MAX);
+    COMM_TRY(
+        MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->node, &request));
+    return comm_finish(&request, COMM_WAIT_LAZY);
 }
 
 enum shoal_status comm_survey_node(struct comm *c)
@@ -71,6 +92,7 @@ enum shoal_status comm_survey_node(struct comm *c)
         MPI_Comm_split_type(c->records, MPI_COMM_TYPE_SHARED, c->world_rank, MPI_INFO_NULL, &node));
     SHOAL_GOTO(mem_alloc((size_t)c->world_size * sizeof *all, "the ranks of this node", &all));
     SHOAL_GOTO(survey(c, node, all));
+    SHOAL_GOTO(make_node_group(c));
 done:
     mem_free(all);
     MPI_Comm_free(&node);

@@ -31,3 +31,13 @@ enum shoal_status comm_finish(MPI_Request *request, enum comm_wait how)
         pause_s = pause_s * 2 < longest_s ? pause_s * 2 : longest_s;
     }
 }
+
+enum shoal_status comm_await_slot(struct comm *c, int slot)
+{
+    for (;;) {
+        bool done = false;
+        SHOAL_TRY(device_slot_done(c->dev, slot, &done));
+        if (done) return SHOAL_OK;
+        sched_yield();
+    }
+}

@@ -35,8 +35,8 @@ enum shoal_status comm_reap(struct comm *c, bool all)
     return SHOAL_OK;
 }
 
-static enum shoal_status send_record(struct comm *c, int rank, enum comm_tag tag,
-                                     const void *record, size_t bytes)
+enum shoal_status comm_send(struct comm *c, int rank, enum comm_tag tag, const void *record,
+                            size_t bytes)
 {
     enum shoal_status st = SHOAL_OK;
     struct comm_sent *s = NULL;
@@ -55,7 +55,7 @@ done:
 enum shoal_status comm_report(struct comm *c, const void *record, size_t bytes)
 {
     SHOAL_ASSERT(bytes <= COMM_MAX_RECORD);
-    if (c->world_size > 1) return send_record(c, 0, COMM_TAG_REPORT, record, bytes);
+    if (c->world_size > 1) return comm_send(c, 0, COMM_TAG_REPORT, record, bytes);
     SHOAL_ASSERT(c->hear);
     return c->hear(c->owner, record, bytes);
 }
@@ -117,7 +117,7 @@ enum shoal_status comm_order(struct comm *c, const void *record, size_t bytes)
     SHOAL_ASSERT(bytes <= COMM_MAX_RECORD);
     if (c->world_size == 1) return queue_order(c, record, bytes);
     for (int worker = 0; worker < c->n_workers; worker++)
-        SHOAL_TRY(send_record(c, worker + 1, COMM_TAG_ORDER, record, bytes));
+        SHOAL_TRY(comm_send(c, worker + 1, COMM_TAG_ORDER, record, bytes));
     return SHOAL_OK;
 }
 
@@ -152,6 +152,32 @@ static enum shoal_status await_order(struct comm *c, void *record, size_t room, 
         clock_sleep_s(pause_s);
         pause_s = pause_s * 2 < longest_s ? pause_s * 2 : longest_s;
     }
+}
+
+enum shoal_status comm_await(struct comm *c, int rank, enum comm_tag tag, void *record,
+                             size_t bytes, double deadline_s)
+{
+    const double give_up_s = clock_now_s() + deadline_s, longest_s = 5e-3;
+    double pause_s = 50e-6;
+    size_t came = 0;
+    for (;;) {
+        int waiting = 0;
+        MPI_Status status;
+        COMM_TRY(MPI_Iprobe(rank, tag, c->records, &waiting, &status));
+        if (waiting) {
+            SHOAL_TRY(receive(c, record, bytes, &status, &came));
+            break;
+        }
+        SHOAL_CHECK(deadline_s <= 0 || clock_now_s() < give_up_s, SHOAL_EPEER,
+                    "rank %d has not answered for %g s", rank, deadline_s);
+        clock_sleep_s(pause_s);
+        pause_s = pause_s * 2 < longest_s ? pause_s * 2 : longest_s;
+    }
+    SHOAL_CHECK(came == bytes, SHOAL_EPEER,
+                "rank %d sent a record of %zu bytes where %zu were expected: start all ranks from "
+                "the same build",
+                rank, came, bytes);
+    return SHOAL_OK;
 }
 
 enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes)

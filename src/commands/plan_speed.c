@@ -1,6 +1,7 @@
 /* plan_speed.c - how fast this machine will train: from the peak of its matrix products and a share
  * of it that training usually reaches, or from a few real steps. */
 #include <math.h>
+#include <string.h>
 #include "base/log.h"
 #include "base/machine.h"
 #include "commands/plan.h"
@@ -71,6 +72,19 @@ static int measuring_threads(const struct plan *p)
     return l.threads < p->cores ? l.threads : p->cores;
 }
 
+/* Plans are made on laptops for machines with GPUs: without --measure the CPU may stand in. */
+static enum shoal_status open_device(const struct plan *p, int threads, struct device **dev)
+{
+    const char *const name = p->config.device;
+    const enum shoal_status st = device_open(name, 0, threads, dev);
+    if (st == SHOAL_OK || p->request.measure || strcmp(name, "cuda") != 0) return st;
+    log_warn("%s", shoal_failure_text());
+    log_warn("plan: times below are those of this machine's CPU; a worker's memory is the same, on "
+             "the device all but buffers and program");
+    shoal_failure_told();
+    return device_open("cpu", 0, threads, dev);
+}
+
 enum shoal_status plan_measure(struct plan *p)
 {
     enum shoal_status st = SHOAL_OK;
@@ -78,7 +92,7 @@ enum shoal_status plan_measure(struct plan *p)
     double peak = 0;
     const int threads = p->request.measure ? measuring_threads(p) : p->cores;
     if (p->request.measure) SHOAL_TRY(check_room(p, threads));
-    SHOAL_GOTO(device_open(p->config.device, 0, threads, &dev));
+    SHOAL_GOTO(open_device(p, threads, &dev));
     SHOAL_GOTO(peak_measure(dev, (enum precision)p->config.train.precision, endless, &peak));
     p->speed.core_peak = peak / threads;
     if (p->request.measure)

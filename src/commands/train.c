@@ -30,6 +30,7 @@ struct run {
     struct snapshot_index index; /* what origin.index holds */
     struct coordinator *coordinator;
     struct worker *worker;
+    int device; /* of those the worker sees */
 };
 
 struct request {
@@ -132,8 +133,22 @@ static enum shoal_status make_worker(struct run *r)
     const bool resumed = r->origin.index[0] != 0;
     if (resumed && !comm_is_coordinator(r->comm)) SHOAL_TRY(read_origin(r));
     if (!comm_is_worker(r->comm)) return SHOAL_OK;
-    return worker_create(&r->cfg, r->comm, r->origin.run_id, resumed ? &r->index : NULL,
-                         &r->worker);
+    const struct worker_origin origin = {r->origin.run_id, resumed ? &r->index : NULL};
+    return worker_create(&r->cfg, r->comm, r->device, &origin, &r->worker);
+}
+
+static enum shoal_status place_worker(struct run *r)
+{
+    if (!comm_is_worker(r->comm)) return SHOAL_OK;
+    return worker_place(&r->cfg, r->comm, &r->device);
+}
+
+/* Connect the workers' devices. Collective over the world. */
+static enum shoal_status attach(struct run *r)
+{
+    SHOAL_TRY(comm_attach(r->comm, r->cfg.transport, worker_device(r->worker)));
+    if (comm_workers(r->comm) > 1) log_info("weights travel by %s", comm_describe(r->comm));
+    return SHOAL_OK;
 }
 
 static enum shoal_status write_config(const struct run *r)
@@ -171,7 +186,9 @@ static enum shoal_status start(struct run *r, const struct request *q)
     SHOAL_TRY(together(r, first ? look_at_run(r, q->resume) : SHOAL_OK));
     SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
     if (r->origin.finished) return SHOAL_OK;
+    SHOAL_TRY(together(r, place_worker(r)));
     SHOAL_TRY(together(r, make_worker(r)));
+    SHOAL_TRY(together(r, attach(r)));
     return together(r, first ? make_coordinator(r) : SHOAL_OK);
 }
 

@@ -132,8 +132,8 @@ struct config {
             every;    /* steps between snapshots, a multiple of evolution.judge; 0: only the last */
         int64_t keep; /* newest snapshots kept; 0: all */
     } snapshot;
-    char device[CONFIG_NAME];    /* auto | cpu */
-    char transport[CONFIG_NAME]; /* auto | mpi */
+    char device[CONFIG_NAME];    /* auto | cpu | cuda */
+    char transport[CONFIG_NAME]; /* auto | mpi | nccl */
     int threads;                 /* OpenMP threads per worker; 0: cores of the node / its workers */
 };
 

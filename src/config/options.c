@@ -37,8 +37,8 @@ static const char *const model_presets[] = {"gpt2",        "gpt2-medium", "gpt2-
                                             "smollm-135m", "tinyllama",   NULL};
 static const char *const evolution_presets[] = {"shoal", "none", "eoe", "koifish", NULL};
 static const char *const tokenizer_names[] = {"bytes", "gpt2", "none", NULL};
-static const char *const device_names[] = {"auto", "cpu", NULL};
-static const char *const transport_names[] = {"auto", "mpi", NULL};
+static const char *const device_names[] = {"auto", "cpu", "cuda", NULL};
+static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 
 /* How a group of tensors evolves; the defaults are those of evolution.preset shoal. */
 #define RULE(group)                                                                                \
@@ -176,9 +176,9 @@ const struct option option_table[] = {
      .help = "newest snapshots that are kept; 0: all"},
 
     {CHOICE(device, device_names), .fallback = "auto", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
-     .help = "what computes; only the CPU in this version"},
+     .help = "what computes; auto: a GPU where there is one"},
     {CHOICE(transport, transport_names), .fallback = "auto", .flags = OPTION_RESUMABLE,
-     .help = "what carries weights; only MPI in this version"},
+     .help = "what carries weights; auto: NCCL where each worker has its own GPU, else MPI"},
     {NUMBER(threads, 0, 4096), .fallback = "0", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
      .help = "threads of a worker; 0: its share of the node's cores"},
 };

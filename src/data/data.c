@@ -80,7 +80,7 @@ static enum shoal_status no_match(const char *key, const char *pattern)
 {
     return SHOAL_FAIL(SHOAL_EIO,
                       "%s: nothing matches '%s'; make shards with 'shoal tokenize --tokenizer "
-                      "bytes --out DIR FILE...'",
+                      "bytes|gpt2 --out DIR FILE...'",
                       key, pattern);
 }
 

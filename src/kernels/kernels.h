@@ -46,24 +46,70 @@ struct device; /* one CPU team or one GPU with its compute stream */
 /* ---- devices ----------------------------------------------------------------------------------
  */
 
-/* name: "cpu", or "auto" for the best one there is; index: which GPU; threads: OpenMP threads of
- * the CPU team, 0 for OpenMP's own default. SHOAL_ENOTSUP: not built in. SHOAL_EDEVICE: there is
- * none. */
+/* name: "cpu", "cuda", or "auto" for the first that opens, GPUs first; index: which of the visible
+ * GPUs; threads: OpenMP threads of the CPU team, 0 for OpenMP's own default. SHOAL_ENOTSUP: not
+ * built in. SHOAL_EDEVICE: there is none, or its driver is too old. */
 enum shoal_status device_open(const char *name, int index, int threads, struct device **out);
+enum { DEVICE_ID = 48 }; /* bytes of an identity, its final 0 included */
+/* Which devices this process could open, before any is opened: *count of them, at most `most`, and
+ * id[i], the identity of device i. name as for device_open; "auto" lists what it would choose from.
+ * SHOAL_ENOTSUP: not built in. SHOAL_EDEVICE: there is none; the text says why (no driver, a driver
+ * too old, all hidden). */
+enum shoal_status device_list(const char *name, char (*id)[DEVICE_ID], int most, int *count);
 void device_close(struct device **dev);
 const char *device_name(const struct device *dev);
-/* "cpu, 2 threads, avx512_core_bf16": for people. Owned by the device. */
+/* "cpu, 2 threads, avx512_core_bf16" or "cuda:0, NVIDIA H200, 150.1 GB, compute capability 9.0":
+ * for people. Owned by the device. */
 const char *device_describe(const struct device *dev);
-/* Whether device memory is ordinary host memory, so that pointers may be used on either side. */
+/* What tells this device from all others of its machine, "GPU-..."; "" for the CPU, which everybody
+ * shares. The same in every process. Owned by the device. */
+const char *device_identity(const struct device *dev);
+/* Whether device memory is ordinary host memory, so that pointers may be used on either side. If
+ * not, only kernels and device_* may look at what they point to. */
 bool device_is_host(const struct device *dev);
 /* bytes of zeroed memory, 64-byte aligned (256 on GPUs). out is void **. */
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out);
 void device_free(struct device *dev, void *p);
+/* Upload and download wait for the stream: host memory may be used again at once. */
 enum shoal_status device_upload(struct device *dev, void *dst, const void *host, size_t bytes);
 enum shoal_status device_download(struct device *dev, void *host, const void *src, size_t bytes);
 enum shoal_status device_copy(struct device *dev, void *dst, const void *src, size_t bytes);
 enum shoal_status device_zero(struct device *dev, void *dst, size_t bytes);
 enum shoal_status device_sync(struct device *dev);
+
+/* ---- beside computing -------------------------------------------------------------------------
+ * Copies and collectives of an exchange, on streams of their own with a higher priority than the
+ * compute stream's. Between device_beside_begin and device_beside_end the slabs they touch are
+ * theirs. A slot notes where a queue stood, so that the host can see when that much is done. */
+
+enum { DEVICE_SLOTS = 8 };
+
+/* bytes of host memory, 64-byte aligned, that fetches and stores move at full speed: page-locked on
+ * a GPU. out is void **. Not for the inside of a step: it may take milliseconds. */
+enum shoal_status device_alloc_pinned(struct device *dev, size_t bytes, const char *what,
+                                      void *out);
+void device_free_pinned(struct device *dev, void *p);
+/* Whatever is queued beside from now on starts when the work queued on the compute stream so far is
+ * done ("the weights are final"). Does not wait. */
+enum shoal_status device_beside_begin(struct device *dev);
+/* Whatever is queued on the compute stream from now on starts when all that is queued beside so far
+ * is done ("the best is here"). Does not wait. */
+enum shoal_status device_beside_end(struct device *dev);
+/* Queue a copy from the device to pinned memory, or back. Fetches happen in their order and stores
+ * in theirs; the two kinds overlap where the hardware can. Neither side may be touched until `slot`
+ * (0 .. DEVICE_SLOTS - 1) is done; a slot used again forgets what it noted before. */
+enum shoal_status device_fetch(struct device *dev, void *pinned, const void *src, size_t bytes,
+                               int slot);
+enum shoal_status device_store(struct device *dev, void *dst, const void *pinned, size_t bytes,
+                               int slot);
+/* Let the slot note what others have queued on device_beside_stream so far. */
+enum shoal_status device_note(struct device *dev, int slot);
+/* *done: whether what the slot noted is done; a slot never used is. Does not wait. SHOAL_EDEVICE:
+ * work queued so far has failed. */
+enum shoal_status device_slot_done(struct device *dev, int slot, bool *done);
+/* The stream beside for libraries that queue work themselves: a cudaStream_t; NULL where there is
+ * none, as on the CPU. Its device is the calling thread's current one. */
+void *device_beside_stream(struct device *dev);
 
 /* ---- the network ------------------------------------------------------------------------------
  */
@@ -81,7 +127,7 @@ enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct
                                     struct view dout, struct view tokens);
 
 /* out (R, O) f32 or bf16 = x (R, I) . w (O, I)^T + bias (O) f32; bias may be none. x, w same type;
- * out is bf16 only when they are. */
+ * out is bf16 only when they are, and then the bias may be rounded to bf16 before it is added. */
 enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
                                 struct view bias);
 /* The same with the sum of a residual connection: sum (R, O) f32 = residual (R, O) f32 + x . w^T +

@@ -8,6 +8,7 @@
 /* The same functions as in kernels.h, arguments already checked. */
 struct kernel_ops {
     const char *name;
+    enum shoal_status (*list)(char (*id)[DEVICE_ID], int most, int *count);
     enum shoal_status (*open)(int index, int threads, struct device **out);
     void (*close)(struct device *dev);
     enum shoal_status (*alloc)(struct device *dev, size_t bytes, const char *what, void *out);
@@ -17,6 +18,19 @@ struct kernel_ops {
     enum shoal_status (*copy)(struct device *dev, void *dst, const void *src, size_t bytes);
     enum shoal_status (*zero)(struct device *dev, void *dst, size_t bytes);
     enum shoal_status (*sync)(struct device *dev);
+
+    enum shoal_status (*alloc_pinned)(struct device *dev, size_t bytes, const char *what,
+                                      void *out);
+    void (*free_pinned)(struct device *dev, void *p);
+    enum shoal_status (*beside_begin)(struct device *dev);
+    enum shoal_status (*beside_end)(struct device *dev);
+    enum shoal_status (*fetch)(struct device *dev, void *pinned, const void *src, size_t bytes,
+                               int slot);
+    enum shoal_status (*store)(struct device *dev, void *dst, const void *pinned, size_t bytes,
+                               int slot);
+    enum shoal_status (*note)(struct device *dev, int slot);
+    enum shoal_status (*slot_done)(struct device *dev, int slot, bool *done);
+    void *(*beside_stream)(struct device *dev);
 
     enum shoal_status (*convert)(struct device *dev, struct view out, struct view x);
     enum shoal_status (*embed)(struct device *dev, struct view out, struct view tokens,
@@ -77,8 +91,10 @@ struct kernel_ops {
 /* Backends put this first in their own struct. */
 struct device {
     const struct kernel_ops *ops;
-    bool is_host;       /* device memory is host memory */
-    char describe[128]; /* for people */
+    bool is_host;             /* device memory is host memory */
+    char describe[128];       /* for people */
+    char identity[DEVICE_ID]; /* "" on the CPU */
 };
 
-extern const struct kernel_ops cpu_ops; /* cpu/backend.c: always built */
+extern const struct kernel_ops cpu_ops;  /* cpu/backend.c: always built */
+extern const struct kernel_ops cuda_ops; /* cuda/backend.c: only where CUDA is built in */

@@ -40,10 +40,7 @@ static int count_threads(const struct config *cfg, const struct comm *comm)
 static enum shoal_status open_device(struct worker *w)
 {
     const int threads = count_threads(w->cfg, w->comm);
-    SHOAL_TRY(device_open(w->cfg->device, comm_node_worker(w->comm), threads, &w->dev));
-    SHOAL_CHECK(device_is_host(w->dev), SHOAL_ENOTSUP,
-                "device %s keeps its memory apart, and this version exchanges host memory only",
-                device_name(w->dev));
+    SHOAL_TRY(device_open(w->cfg->device, w->device, threads, &w->dev));
     if (w->number == 0)
         log_info("%d worker%s, each on %s", w->workers, w->workers == 1 ? "" : "s",
                  device_describe(w->dev));

@@ -32,17 +32,18 @@ bool worker_evolves(const struct config *cfg)
     return evo_rule_active(&cfg->evolution.body) || evo_rule_active(&cfg->evolution.io);
 }
 
-enum shoal_status worker_create(const struct config *cfg, struct comm *comm, const char *run_id,
-                                const struct snapshot_index *resume, struct worker **out)
+enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int device,
+                                const struct worker_origin *origin, struct worker **out)
 {
     struct worker *w = NULL;
     *out = NULL;
     SHOAL_TRY(mem_alloc(sizeof *w, "a worker", &w));
     w->cfg = cfg;
     w->comm = comm;
+    w->device = device;
     enum shoal_status st = SHOAL_OK;
-    (void)snprintf(w->run_id, sizeof w->run_id, "%s", run_id);
-    SHOAL_GOTO(worker_build(w, resume));
+    (void)snprintf(w->run_id, sizeof w->run_id, "%s", origin->run_id);
+    SHOAL_GOTO(worker_build(w, origin->resume));
     *out = w;
     w = NULL;
 done:
@@ -72,6 +73,7 @@ void worker_destroy(struct worker **worker)
         free_slabs(w->dev, &w->inbox);
     }
     param_table_destroy(&w->table);
+    comm_detach(w->comm);
     device_close(&w->dev);
     data_close(&w->train);
     data_close(&w->val);
@@ -83,6 +85,11 @@ void worker_destroy(struct worker **worker)
     mem_free(w->config_text);
     mem_free(w);
     *worker = NULL;
+}
+
+struct device *worker_device(const struct worker *w)
+{
+    return w ? w->dev : NULL;
 }
 
 /* From order->step to order->until: train, with rounds in between. */

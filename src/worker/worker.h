@@ -7,11 +7,22 @@
 
 struct worker;
 
-/* Open device and data, create or (resume not NULL) load this worker's experts: worker w of W owns
- * experts [w*K/W, (w+1)*K/W). Not collective. */
-enum shoal_status worker_create(const struct config *cfg, struct comm *comm, const char *run_id,
-                                const struct snapshot_index *resume, struct worker **out);
+/* *device: which of the devices it sees this worker takes, given what the others on its machine
+ * take. Collective over the workers. SHOAL_EDEVICE, SHOAL_ENOTSUP: there is none for it; the text
+ * says why. */
+enum shoal_status worker_place(const struct config *cfg, struct comm *comm, int *device);
+/* What a worker continues or begins. */
+struct worker_origin {
+    const char *run_id;                  /* borrowed */
+    const struct snapshot_index *resume; /* borrowed; NULL: a new run */
+};
+/* Open that device and data, create or (resume not NULL) load this worker's experts: worker w of W
+ * owns experts [w*K/W, (w+1)*K/W). Not collective. */
+enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int device,
+                                const struct worker_origin *origin, struct worker **out);
 void worker_destroy(struct worker **w);
+/* The device a worker computes on, for comm_attach; NULL is passed through. Owned by the worker. */
+struct device *worker_device(const struct worker *w);
 /* Carry out orders until one says stop. Collective over the workers. */
 enum shoal_status worker_run(struct worker *w);
 /* First expert of worker w of `workers`; expert_first(w + 1) ends its range. */

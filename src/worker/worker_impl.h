@@ -35,6 +35,7 @@ struct worker {
     struct gpt *gpt; /* serves one expert at a time */
     struct data *train, *val;
     int number, workers; /* this worker of how many */
+    int device;          /* which of the devices it sees */
     int first, n_own;    /* experts first .. first + n_own - 1 */
     struct own *own;
     int micro;                 /* sequences per pass */

@@ -12,12 +12,24 @@
 #include <string.h>
 #include <cmocka.h>
 #include "base/memory.h"
-#include "comm/comm.h"
+#define SHOAL_COMM_PRIVATE
+#include "comm/comm_impl.h"
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != SHOAL_OK) fail_msg("%s: %s", #call, shoal_failure_text());                   \
+    } while (0)
 
 /* The job; every test's *state. */
 static inline struct comm *job(void **state)
 {
     return *state;
+}
+
+/* What the workers are attached to. */
+static inline struct device *device_of(const struct comm *c)
+{
+    return c->dev;
 }
 
 void test_broadcast_from_every_root(void **state);
@@ -26,6 +38,9 @@ void test_sum_with_empty_workers(void **state);
 void test_sum_values_keep_what_is_not_finite(void **state);
 void test_bytes_are_counted(void **state);
 void test_traffic_is_foretold(void **state);
+
+/* Broadcasts and sums of slabs in few chunks, in as little time as they take. */
+void slabs_in_short(struct comm *c);
 
 void test_reports_and_orders(void **state);
 void test_report_may_be_reused(void **state);

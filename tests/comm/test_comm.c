@@ -58,10 +58,18 @@ static void test_share(void **state)
     assert_string_equal(text, "from rank 0");
 }
 
+static void test_described(void **state)
+{
+    assert_string_equal(comm_describe(job(state)), "MPI from host memory");
+}
+
 int main(int argc, char **argv)
 {
     struct comm *c = NULL;
-    if (comm_open(&argc, &argv, &c) != SHOAL_OK) {
+    struct device *dev = NULL;
+    if (comm_open(&argc, &argv, &c) != SHOAL_OK ||
+        (comm_is_worker(c) && device_open("cpu", 0, 1, &dev) != SHOAL_OK) ||
+        comm_attach(c, "auto", dev) != SHOAL_OK) {
         print_error("%s\n", shoal_failure_text());
         return EXIT_FAILURE;
     }
@@ -72,6 +80,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_agree_when_one_fails),
         WITH_JOB(test_same),
         WITH_JOB(test_share),
+        WITH_JOB(test_described),
         WITH_JOB(test_broadcast_from_every_root),
         WITH_JOB(test_sum_is_ordered),
         WITH_JOB(test_sum_with_empty_workers),
@@ -87,5 +96,6 @@ int main(int argc, char **argv)
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed) comm_abort(c, EXIT_FAILURE);
     comm_close(&c);
+    device_close(&dev);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,4 +1,5 @@
-/* test_slabs.c - slabs: broadcast and ordered sum, whole and in tiny chunks. */
+/* test_slabs.c - slabs on whatever device is attached: broadcast and ordered sum, whole and in tiny
+ * chunks. */
 #include "comm_tests.h"
 
 enum { WHOLE = 256 << 20 };
@@ -20,14 +21,36 @@ static float *new_slab(int64_t n)
     return slab;
 }
 
+/* A slab of n + 1 on the device, of part p; the element after it is a guard. */
+static float *new_there(struct comm *c, int p, int64_t n)
+{
+    const size_t bytes = (size_t)(n + 1) * sizeof(float);
+    float *there = NULL, *host = new_slab(n);
+    for (int64_t i = 0; p >= 0 && i < n; i++)
+        host[i] = element(p, i);
+    host[n] = 77.0f;
+    OK(device_alloc(device_of(c), bytes, "a test slab", &there));
+    OK(device_upload(device_of(c), there, host, bytes));
+    OK(device_sync(device_of(c)));
+    mem_free(host);
+    return there;
+}
+
+/* Back from the device; freed there. */
+static float *bring_back(struct comm *c, float *there, int64_t n)
+{
+    float *host = new_slab(n);
+    OK(device_download(device_of(c), host, there, (size_t)(n + 1) * sizeof *host));
+    OK(device_sync(device_of(c)));
+    device_free(device_of(c), there);
+    return host;
+}
+
 static void broadcast(struct comm *c, int root, int64_t n)
 {
-    float *slab = new_slab(n);
-    slab[n] = 77.0f;
-    if (comm_worker(c) == root)
-        for (int64_t i = 0; i < n; i++)
-            slab[i] = element(root, i);
-    assert_int_equal(comm_broadcast(c, slab, n, root), SHOAL_OK);
+    float *there = new_there(c, comm_worker(c) == root ? root : -1, n);
+    OK(comm_broadcast(c, there, n, root));
+    float *slab = bring_back(c, there, n);
     for (int64_t i = 0; i < n; i++)
         assert_true(slab[i] == element(root, i));
     assert_true(slab[n] == 77.0f);
@@ -56,15 +79,11 @@ static void sum(struct comm *c, int total, int (*first_of)(int w, int workers, i
     const int me = comm_worker(c), workers = comm_workers(c);
     const int first = first_of(me, workers, total), end = first_of(me + 1, workers, total);
     const float *parts[16];
-    float *out = new_slab(n);
-    out[n] = 77.0f;
-    for (int p = first; p < end; p++) {
-        float *part = new_slab(n);
-        for (int64_t i = 0; i < n; i++)
-            part[i] = element(p, i);
-        parts[p - first] = part;
-    }
-    assert_int_equal(comm_sum(c, out, parts, end - first, n), SHOAL_OK);
+    float *there = new_there(c, -1, n);
+    for (int p = first; p < end; p++)
+        parts[p - first] = new_there(c, p, n);
+    OK(comm_sum(c, there, parts, end - first, n));
+    float *out = bring_back(c, there, n);
     for (int64_t i = 0; i < n; i++) {
         float expected = element(0, i);
         for (int p = 1; p < total; p++)
@@ -73,7 +92,7 @@ static void sum(struct comm *c, int total, int (*first_of)(int w, int workers, i
     }
     assert_true(out[n] == 77.0f);
     for (int p = first; p < end; p++)
-        mem_free((void *)(uintptr_t)parts[p - first]);
+        device_free(device_of(c), (void *)(uintptr_t)parts[p - first]);
     mem_free(out);
 }
 
@@ -114,6 +133,18 @@ void test_sum_with_empty_workers(void **state)
     comm_set_chunk(c, WHOLE);
 }
 
+void slabs_in_short(struct comm *c)
+{
+    if (!comm_is_worker(c)) return;
+    comm_set_chunk(c, 64);
+    for (int root = 0; root < comm_workers(c); root++)
+        broadcast(c, root, 103);
+    sum(c, 1, evenly, 103);
+    sum(c, 6, evenly, 103);
+    sum(c, 3, at_the_end, 103);
+    comm_set_chunk(c, WHOLE);
+}
+
 void test_sum_values_keep_what_is_not_finite(void **state)
 {
     struct comm *c = job(state);
@@ -134,12 +165,12 @@ void test_bytes_are_counted(void **state)
 {
     struct comm *c = job(state);
     if (!comm_is_worker(c)) return;
-    float *slab = new_slab(100);
+    float *slab = new_there(c, 0, 100);
     const uint64_t before = comm_bytes_sent(c);
-    assert_int_equal(comm_broadcast(c, slab, 100, 0), SHOAL_OK);
+    OK(comm_broadcast(c, slab, 100, 0));
     const uint64_t expected = comm_worker(c) == 0 ? 400u * (uint64_t)(comm_workers(c) - 1) : 0;
     assert_int_equal(comm_bytes_sent(c) - before, expected);
-    mem_free(slab);
+    device_free(device_of(c), slab);
 }
 
 /* What all workers together have sent so far. */
@@ -156,14 +187,14 @@ void test_traffic_is_foretold(void **state)
     if (!comm_is_worker(c)) return;
     enum { N = 100003, PARTS = 5 };
     const int workers = comm_workers(c);
-    float *slab = new_slab(N);
+    float *slab = new_there(c, 0, N);
     double before = sent_by_all(c);
-    assert_int_equal(comm_broadcast(c, slab, N, workers - 1), SHOAL_OK);
+    OK(comm_broadcast(c, slab, N, workers - 1));
     assert_true(sent_by_all(c) - before == comm_broadcast_traffic(workers, N));
     before = sent_by_all(c);
     sum(c, PARTS, evenly, N);
     const double off = (sent_by_all(c) - before) - comm_sum_traffic(workers, PARTS, N);
     assert_true(fabs(off) <=
                 4.0 * PARTS * workers); /* a stripe is rounded by one element at most */
-    mem_free(slab);
+    device_free(device_of(c), slab);
 }

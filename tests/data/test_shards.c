@@ -125,7 +125,7 @@ static void what_is_missing_is_named(void **state)
 {
     (void)state;
     assert_refused("nothing_*.bin", CONTEXT, VOCAB, SHOAL_EIO, "data.train: nothing matches '");
-    assert_failure_says("shoal tokenize --tokenizer bytes --out DIR FILE...");
+    assert_failure_says("shoal tokenize --tokenizer bytes|gpt2 --out DIR FILE...");
     struct data *d = NULL;
     assert_int_equal(data_open("data.val", "", CONTEXT, VOCAB, &d), SHOAL_EIO);
     assert_failure_says("data.val: nothing matches ''");

@@ -62,6 +62,17 @@ struct tensor tensor_random(enum dtype dtype, int64_t d0, int64_t d1, double sca
     return t;
 }
 
+struct tensor tensor_random_bias(int64_t n, double scale, uint32_t seed)
+{
+    struct tensor t = tensor_random(DTYPE_BF16, 1, n, scale, seed);
+    float *const wide = allocate((size_t)n * sizeof *wide);
+    for (int64_t i = 0; i < n; i++)
+        wide[i] = (float)t.exact[i];
+    free(t.view.data);
+    t.view = view_make(wide, DTYPE_F32, 1, n);
+    return t;
+}
+
 struct view tensor_view3(const struct tensor *t, int64_t d0, int64_t d1, int64_t d2)
 {
     struct view v = t->view;

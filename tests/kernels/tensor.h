@@ -12,6 +12,8 @@ struct tensor {
 struct tensor tensor_random(enum dtype dtype, int64_t d0, int64_t d1, double scale, uint32_t seed);
 /* All zero. */
 struct tensor tensor_zero(enum dtype dtype, int64_t d0, int64_t d1);
+/* f32 values that bf16 can hold: a bias may be rounded to it. */
+struct tensor tensor_random_bias(int64_t n, double scale, uint32_t seed);
 /* View the same data as (d0, d1, d2). */
 struct view tensor_view3(const struct tensor *t, int64_t d0, int64_t d1, int64_t d2);
 void tensor_free(struct tensor *t);

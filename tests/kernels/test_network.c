@@ -21,7 +21,7 @@ static void matmul_forward(struct device *dev, const int64_t *shape, enum dtype 
 {
     const int64_t R = shape[0], I = shape[1], O = shape[2];
     struct tensor x = tensor_random(in, R, I, 1.0, 1), w = tensor_random(in, O, I, 1.0, 2),
-                  b = tensor_random(DTYPE_F32, 1, O, 1.0, 3), y = tensor_zero(out, R, O);
+                  b = tensor_random_bias(O, 1.0, 3), y = tensor_zero(out, R, O);
     double *const want = doubles(y.n);
     OK(kernel_matmul(dev, y.view, x.view, w.view, b.view));
     ref_matmul(want, x.exact, w.exact, b.exact, R, I, O);
@@ -85,7 +85,7 @@ static void matmul_epilogues(struct device *dev, const int64_t *shape, enum dtyp
     const int64_t R = shape[0], I = shape[1], O = shape[2];
     const double scale = 1.0 / sqrt((double)I);
     struct tensor x = tensor_random(act, R, I, 1.0, 1), w = tensor_random(act, O, I, scale, 2),
-                  b = tensor_random(DTYPE_F32, 1, O, 1.0, 3), out = tensor_zero(act, R, O),
+                  b = tensor_random_bias(O, 1.0, 3), out = tensor_zero(act, R, O),
                   pre = tensor_zero(act, R, O), d = tensor_random(act, R, I, 1.0, 4),
                   wt = tensor_random(act, I, O, scale, 5), dpre = tensor_zero(act, R, O),
                   residual = tensor_random(DTYPE_F32, R, O, 1.0, 6),
@@ -386,5 +386,6 @@ int main(void)
         cmocka_unit_test(rope),   cmocka_unit_test(convert),       cmocka_unit_test(embed),
         cmocka_unit_test(xent),   cmocka_unit_test(xent_extremes),
     };
+    device_or_skip();
     return cmocka_run_group_tests(tests, device_setup, device_teardown);
 }

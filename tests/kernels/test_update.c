@@ -122,6 +122,61 @@ static void memory(void **state)
 }
 
 /* Products, norms and column sums, twice: the same bits. */
+static void wait_for(struct device *dev, int slot)
+{
+    bool done = false;
+    while (!done)
+        OK(device_slot_done(dev, slot, &done));
+}
+
+/* Out to pinned memory and back beside computing; the CPU does so at once. */
+static void beside(void **state)
+{
+    enum { N = 1000, SLOT = 3 };
+    struct device *const dev = *state;
+    float *there = NULL, *pinned = NULL;
+    bool done = false;
+    OK(device_alloc(dev, N * sizeof *there, "a slab", &there));
+    OK(device_alloc_pinned(dev, N * sizeof *pinned, "a slab's copy", &pinned));
+    for (int i = 0; i < N; i++)
+        pinned[i] = (float)i;
+    OK(device_slot_done(dev, SLOT, &done));
+    assert_true(done); /* never used */
+    OK(device_beside_begin(dev));
+    OK(device_store(dev, there, pinned, N * sizeof *there, SLOT));
+    wait_for(dev, SLOT);
+    memset(pinned, 0, N * sizeof *pinned);
+    OK(device_fetch(dev, pinned, there, N * sizeof *there, SLOT + 1));
+    OK(device_note(dev, SLOT));
+    OK(device_beside_end(dev));
+    wait_for(dev, SLOT);
+    wait_for(dev, SLOT + 1);
+    for (int i = 0; i < N; i++)
+        assert_true(pinned[i] == (float)i);
+    assert_true((device_beside_stream(dev) == NULL) == (device_identity(dev)[0] == 0));
+    device_free_pinned(dev, pinned);
+    device_free_pinned(dev, NULL);
+    device_free(dev, there);
+}
+
+static void listed(void **state)
+{
+    char id[2][DEVICE_ID] = {"x", "x"};
+    int count = -1;
+    OK(device_list("cpu", id, 2, &count));
+    assert_int_equal(count, 1);
+    assert_string_equal(id[0], "");
+    assert_true(strcmp(device_name(*state), "cpu") != 0 || device_identity(*state)[0] == 0);
+    OK(device_list("auto", id, 0, &count));
+    assert_int_equal(count, 0);
+    if (strcmp(device_name(*state), "cpu") != 0) {
+        OK(device_list("cuda", id, 2, &count));
+        assert_true(count >= 1 && strcmp(id[0], device_identity(*state)) == 0);
+    }
+    assert_int_equal(device_list("abacus", id, 2, &count), SHOAL_ENOTSUP);
+    assert_int_equal(count, 0);
+}
+
 static void repeatable(void **state)
 {
     enum { R = 300, C = 96, O = 160 };
@@ -183,7 +238,9 @@ int main(void)
         cmocka_unit_test(sums),       cmocka_unit_test(sums_show_nan),
         cmocka_unit_test(adamw),      cmocka_unit_test(adamw_keeps_zeros),
         cmocka_unit_test(axpby),      cmocka_unit_test(memory),
+        cmocka_unit_test(beside),     cmocka_unit_test(listed),
         cmocka_unit_test(repeatable), cmocka_unit_test(mistakes),
     };
+    device_or_skip();
     return cmocka_run_group_tests(tests, device_setup, device_teardown);
 }

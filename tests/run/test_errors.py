@@ -5,7 +5,7 @@ import unittest
 
 from harness import ENVIRONMENT, RunTest, SHOAL, write_shard
 
-ARGUMENTS, FILES = 2, 3  # exit codes
+ARGUMENTS, FILES, DEVICE = 2, 3, 4  # exit codes
 
 
 class Errors(RunTest):
@@ -101,6 +101,22 @@ class Errors(RunTest):
 
     def test_more_workers_than_experts(self):
         self.train_refused(ARGUMENTS, "5 workers", "4 experts", "population.experts", on=(6,))
+
+    # ---- devices and transports ------------------------------------------------------------------
+
+    def test_nccl_without_gpus(self):
+        self.train_refused(ARGUMENTS, "transport nccl", "computes on the CPU", "use auto or mpi",
+                           sets=["transport=nccl", "device=cpu"])
+
+    def test_cuda_without_gpus(self):
+        """Without CUDA in the build it is the configuration's fault, without a GPU the device's."""
+        for ranks in (1, 3):
+            done = self.attempt("cuda", ["device=cuda", "run.steps=0"], ranks=ranks)
+            if done.returncode == 0:
+                self.skipTest("there is a GPU")
+            self.assertIn(done.returncode, (ARGUMENTS, DEVICE))
+            self.refused(done, done.returncode, "cuda")
+            self.assertFalse((self.dir / "cuda").exists())
 
     # ---- run directory ---------------------------------------------------------------------------
 

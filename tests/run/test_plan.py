@@ -214,6 +214,17 @@ class Plan(RunTest):
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 130)
         self.assertEqual(sorted(self.dir.rglob("*")), before)
 
+    def test_for_a_device_that_is_elsewhere(self):
+        """Planned on a laptop: the memory is the same; real steps cannot be timed."""
+        here, there = (self.plan(self.config, [f"device={device}"]) for device in ("cpu", "cuda"))
+        self.assertEqual(there["memory"], here["memory"])
+        done = self.command(self.config, ["device=cuda"])
+        if done.stderr:  # no GPU here, or a build without CUDA
+            self.assertIn("warning: plan: times below are those of this machine's CPU", done.stderr)
+            measured = self.command(self.config, ["device=cuda"], further=["--measure"])
+            self.assertIn(measured.returncode, (2, 4))
+            self.assertIn("shoal: error: device: ", measured.stderr)
+
     def test_without_token_files(self):
         for sets in (["data.train=", "data.val="], ["data.train=/none/such_*.bin"]):
             done = self.command(self.config, sets)

@@ -10,7 +10,11 @@ need() {
     exit 77
 }
 
-c_files() { find src tests bench -name '*.[ch]' | LC_ALL=C sort; }
+# C, CUDA, and the C++ that stands in for CUDA in tests.
+c_files() {
+    find src tests bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' |
+        LC_ALL=C sort
+}
 
 shell_files() {
     printf '%s\n' quickstart check .ci/run

@@ -33,7 +33,7 @@ ALLOWED = [
     ("evo/ledger.", SCALARS + LEDGER + [ALONE]),
     ("evo/protocol.", SCALARS + LEDGER + [ALONE]),
     ("evo/", SCALARS + KERNELS + MODEL),
-    ("comm/", []),
+    ("comm/", KERNELS),
     ("snapshot/", SCALARS + KERNELS + MODEL + OUTLIER + ["evo/plan.h", "evo/ledger.h"]),
     ("coordinator/", SCALARS + LEDGER + OUTLIER + ["comm/comm.h", "snapshot/index.h"]),
     ("worker/", SCALARS + KERNELS + MODEL + LEDGER + ["evo/operators.h", "data/data.h",
@@ -89,10 +89,15 @@ def self_test():
            ("coordinator/state.c", '#include "evo/operators.h"'), ("model/gpt.c", "#include <mpi.h>"),
            ("coordinator/loop.c", '#include "kernels/kernels.h"'), ("evo/plan.h", '# include <hdf5.h>'),
            ("worker/train.c", '#include "data/shard.h"'), ("data/data.c", '#include "shard.h"'),
-           ("kernels/network.c", "#include <oneapi/dnnl/dnnl.h>"), ("main.c", "#ifdef SHOAL_CUDA")]
+           ("kernels/network.c", "#include <oneapi/dnnl/dnnl.h>"), ("main.c", "#ifdef SHOAL_CUDA"),
+           ("kernels/kernels.c", "#include <cuda_runtime_api.h>"),
+           ("model/gpt.c", "#include <cublasLt.h>"), ("comm/slabs.c", "#include <nccl.h>"),
+           ("worker/train.c", '#include "kernels/cuda/cuda.h"')]
     good = [("data/data.c", '#include "data/shard.h"\n#include "base/memory.h"\n#include <glob.h>'),
             ("comm/slabs.c", "#include <mpi.h>"), ("evo/operators.c", '#include "model/expert.h"'),
-            ("kernels/cpu/gemm.c", "#include <oneapi/dnnl/dnnl.h>")]
+            ("kernels/cpu/gemm.c", "#include <oneapi/dnnl/dnnl.h>"),
+            ("kernels/cuda/device.cuh", '#include <cuda_runtime.h>\n#include "kernels/cuda/cuda.h"'),
+            ("kernels/cuda/gemm.c", "#include <cublasLt.h>"), ("kernels/kernels.c", "SHOAL_CUDA")]
     return ([f"not found: {b}" for b in bad if not list(problems(*b))]
             + [f"wrongly found: {g}" for g in good if list(problems(*g))])
 

@@ -6,8 +6,9 @@ import re
 import sys
 
 MAX_FILE, MAX_MAIN, MAX_FUNCTION = 500, 100, 60
-FOLDERS = ["src", "tests", "scripts", "configs", "bench", ".ci", "."]
-TEXT = {".c", ".h", ".cu", ".cuh", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".json", ""}
+CODE = (".c", ".h", ".cu", ".cuh", ".cpp")
+FOLDERS = ["src", "cmake", "docs", "tests", "scripts", "configs", "bench", ".ci", "."]
+TEXT = {".c", ".h", ".cu", ".cuh", ".cpp", ".cmake", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".json", ""}
 
 
 def text_files(root):
@@ -39,7 +40,7 @@ def text_problems(path, text):
     if text and (not text.endswith("\n") or text.endswith("\n\n")):
         yield "end: not exactly one newline"
     lines = text.splitlines()
-    if path.suffix in (".c", ".h"):
+    if path.suffix in CODE:
         most = MAX_MAIN if path.name == "main.c" else MAX_FILE
         if len(lines) > most:
             yield f"{len(lines)} lines, {most} allowed"

@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 patterns='/wor[k]/|\.\./share[d]|/hom[e]/[a-z]|/roo[t]/|deb\.debian\.or[g]|pypi\.or[g]|localhos[t]'
-if grep -rnIE "$patterns" --exclude-dir=.git --exclude-dir='build*' --exclude-dir=runs .; then
+if grep -rnIE "$patterns" --exclude-dir=.git --exclude=.git --exclude-dir='build*' --exclude-dir=runs .; then
     echo "the lines above name places of one machine"
     exit 1
 fi

@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/memory.h"
 #include "kernels/cpu/cpu.h"
 
@@ -13,6 +14,21 @@ static void cpu_close(struct device *dev)
     mem_free(cpu);
 }
 
+/* Most of the second-level cache; of the smallest one in use where the system does not say. */
+static int64_t panels_bytes(void)
+{
+    enum { UNKNOWN = 256 << 10, MOST = 2 << 20 };
+    const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return (cache <= 0 ? UNKNOWN : cache < MOST ? cache : MOST) / 16 * 13;
+}
+
+static enum shoal_status cpu_list(char (*id)[DEVICE_ID], int most, int *count)
+{
+    *count = most > 0;
+    if (*count) id[0][0] = 0;
+    return SHOAL_OK;
+}
+
 static enum shoal_status cpu_open(int index, int threads, struct device **out)
 {
     (void)index; /* there is one CPU */
@@ -21,6 +37,7 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
     cpu->base.ops = &cpu_ops;
     cpu->base.is_host = true;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads();
+    cpu->panels_bytes = panels_bytes();
     cpu->matrices16 = gemm_has_matrices16();
     (void)snprintf(cpu->base.describe, sizeof cpu->base.describe, "cpu, %d thread%s, %s",
                    cpu->threads, cpu->threads == 1 ? "" : "s", gemm_isa_name());
@@ -99,8 +116,39 @@ static enum shoal_status cpu_sync(struct device *dev)
     return SHOAL_OK;
 }
 
+/* ---- beside computing: whatever is queued is done at once ---- */
+
+static enum shoal_status cpu_fetch(struct device *dev, void *pinned, const void *src, size_t bytes,
+                                   int slot)
+{
+    (void)slot;
+    return cpu_copy(dev, pinned, src, bytes);
+}
+
+static enum shoal_status cpu_note(struct device *dev, int slot)
+{
+    (void)dev;
+    (void)slot;
+    return SHOAL_OK;
+}
+
+static enum shoal_status cpu_slot_done(struct device *dev, int slot, bool *done)
+{
+    (void)dev;
+    (void)slot;
+    *done = true;
+    return SHOAL_OK;
+}
+
+static void *cpu_beside_stream(struct device *dev)
+{
+    (void)dev;
+    return NULL;
+}
+
 const struct kernel_ops cpu_ops = {
     .name = "cpu",
+    .list = cpu_list,
     .open = cpu_open,
     .close = cpu_close,
     .alloc = cpu_alloc,
@@ -110,6 +158,15 @@ const struct kernel_ops cpu_ops = {
     .copy = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
+    .alloc_pinned = cpu_alloc,
+    .free_pinned = cpu_free,
+    .beside_begin = cpu_sync,
+    .beside_end = cpu_sync,
+    .fetch = cpu_fetch,
+    .store = cpu_fetch,
+    .note = cpu_note,
+    .slot_done = cpu_slot_done,
+    .beside_stream = cpu_beside_stream,
     .convert = cpu_convert,
     .embed = cpu_embed,
     .embed_grad = cpu_embed_grad,

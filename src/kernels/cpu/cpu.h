@@ -13,6 +13,7 @@ struct cpu_device {
     void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
     size_t scratch_bytes;
     bool matrices16;          /* oneDNN multiplies bf16 in matrix registers (AMX) here */
+    int64_t panels_bytes;     /* of packed panels that stay in the second-level cache */
     struct gemm_cache *gemms; /* oneDNN engine, stream and primitives, one per shape met */
 };
 

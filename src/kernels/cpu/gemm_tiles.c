@@ -1,24 +1,22 @@
 /* gemm_tiles.c - matrix products on tile.h.
  *
  * The result is cut into parts, one for a thread. A part packs panels of b, as many as fit into the
- * second-level cache, and walks the rows of a over them, a strip of rows at a time, so that the
- * strip stays in the cache too. Rows of a that run along k are read as they are; for GEMM_TN, and
- * where rows of bf16 are no whole pairs, a strip is packed as a panel and read as its transpose.
- * While k is one block the sums stay in registers and go through the epilogue; longer k goes block
- * by block, with sums built up in c itself if it is f32 and nothing follows, else in scratch. The
- * order of every sum depends on the shape only. */
+ * second-level cache, and walks the rows of a over them, a tile's rows against all panels before
+ * the next, so that these stay in the first-level cache. Rows of a that run along k are read as
+ * they are; for GEMM_TN, and where rows of bf16 are no whole pairs, a strip of them is packed as a
+ * panel and read as its transpose. While k is one block the sums stay in registers and go through
+ * the epilogue; longer k goes block by block, with sums built up in c itself if it is f32 and
+ * nothing follows, else in scratch. The order of every sum depends on the shape only. */
 #include "kernels/cpu/gemm_parts.h"
 #include "kernels/cpu/tile.h"
 
 enum {
     COLS = TILE_COLS,
     ROWS = TILE_ROWS,
-    LINE = 64,          /* bytes of a cache line */
-    STRIP = 48,         /* rows that meet the panels of a group before the next ones do */
+    STRIP = 48,         /* rows of a at a time, where they are not packed */
     WHOLE_BYTES = 4096, /* of a row of k that is one block */
     BLOCK_BYTES = 2048, /* of a block of it otherwise; where strips of a are packed: */
     PACKED_BLOCK_BYTES = 1536,
-    GROUP_BYTES = 640 << 10, /* most for the panels of a group */
     SUMS_BYTES = 1536 << 10, /* most for sums in scratch */
     PACK_COST = 10           /* packing an element of b takes as long as this many multiply-adds */
 };
@@ -66,7 +64,8 @@ static void plan_parts(struct plan *p, const struct gemm *g, int threads)
     }
 }
 
-static struct plan plan_make(const struct gemm *g, const struct gemm_data *d, int threads)
+static struct plan plan_make(const struct gemm *g, const struct gemm_data *d,
+                             const struct cpu_device *cpu, int threads)
 {
     struct plan p = {.is16 = g->in == DTYPE_BF16};
     const int64_t size = p.is16 ? 2 : 4;
@@ -85,7 +84,7 @@ static struct plan plan_make(const struct gemm *g, const struct gemm_data *d, in
         g->out == DTYPE_F32 && !d->bias && (g->epilogue == GEMM_STORE || g->epilogue == GEMM_ADD);
     plan_parts(&p, g, threads);
     const int64_t panel_bytes = tile_panel_bytes(p.block_k, p.is16);
-    p.group = least(GROUP_BYTES / panel_bytes, ceil_div(p.panels, p.col_parts));
+    p.group = least(cpu->panels_bytes / panel_bytes, ceil_div(p.panels, p.col_parts));
     if (p.group < 1) p.group = 1;
     p.chunk = g->m;
     p.pack_bytes = (size_t)(p.group * panel_bytes);
@@ -211,8 +210,8 @@ static void strip(const struct part *t, int64_t i, int64_t rows)
 {
     const struct tile_left a = left_of(t, i, rows);
     if (t->d->a_sums && t->panel == 0) sums(t, i, rows);
-    for (int64_t panel = 0; panel < t->n_panels; panel++)
-        for (int64_t r = 0; r < rows; r += ROWS)
+    for (int64_t r = 0; r < rows; r += ROWS)
+        for (int64_t panel = 0; panel < t->n_panels; panel++)
             tile(t, tile_left_at(a, r), i + r, panel, least(rows - r, ROWS));
 }
 
@@ -237,7 +236,7 @@ enum shoal_status gemm_tiles_run(struct device *dev, const struct gemm *g,
                                  const struct gemm_data *d)
 {
     const int threads = cpu_team(dev, g->m * g->n / 16 * g->k);
-    const struct plan p = plan_make(g, d, threads);
+    const struct plan p = plan_make(g, d, cpu_of(dev), threads);
     const size_t bytes = p.pack_bytes + p.a_bytes + p.acc_bytes;
     const int parts = p.row_parts * p.col_parts;
     char *scratch;

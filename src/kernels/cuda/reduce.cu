@@ -1,0 +1,135 @@
+/* reduce.cu - sums. The number of blocks, and what each adds up in which order, depend on the
+ * length alone, so a sum has the same bits on every GPU. Bound by memory, on GPUs with few
+ * double-precision units by those. */
+#include "kernels/cuda/device.cuh"
+
+/* ---- a whole slab, in double precision ---------------------------------------------------------
+ */
+
+enum { SUM_MAX_BLOCKS = 512 };
+
+/* partial[block] = sum of the block's share; a thread adds every (blocks * threads)-th four. */
+static __global__ void sum_k(double *partial, const float *x, int64_t n, bool squares, bool wide)
+{
+    static __shared__ double room[WARP];
+    double sum = 0.0;
+    for (int64_t q = flat_begin(); 4 * q < n; q += flat_stride()) {
+        const struct four f = load4(x, 4 * q, n, wide); /* zeros past the end add nothing */
+        for (int k = 0; k < 4; k++) {
+            const double v = (double)f.v[k];
+            sum += squares ? v * v : v;
+        }
+    }
+    sum = block_sum(sum, room);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+/* One block: *total = sum of `blocks` values, one a thread. */
+static __global__ void total_k(double *total, const double *partial, unsigned blocks)
+{
+    static __shared__ double room[WARP];
+    const double sum = block_sum(threadIdx.x < blocks ? partial[threadIdx.x] : 0.0, room);
+    if (threadIdx.x == 0) *total = sum;
+}
+
+static enum shoal_status reduce(struct device *dev, double *out, const float *x, int64_t n,
+                                bool squares)
+{
+    struct cuda_device *const cuda = cuda_of(dev);
+    const unsigned blocks = (unsigned)at_most(flat_blocks(n), SUM_MAX_BLOCKS);
+    double *partial;
+    SHOAL_TRY(cuda_scratch(dev, (SUM_MAX_BLOCKS + 1) * sizeof *partial, &partial));
+    double *const total = partial + SUM_MAX_BLOCKS;
+    SHOAL_TRY(launch(dev, grid_of(dim3(blocks), dim3(FLAT_THREADS)), sum_k, partial, x, n, squares,
+                     aligned16(x)));
+    SHOAL_TRY(launch(dev, grid_of(dim3(1), dim3(SUM_MAX_BLOCKS)), total_k, total, partial, blocks));
+    TRY_CUDA(
+        cudaMemcpyAsync(cuda->total, total, sizeof *total, cudaMemcpyDeviceToHost, cuda->stream));
+    TRY_CUDA(cudaStreamSynchronize(cuda->stream));
+    *out = *cuda->total;
+    return SHOAL_OK;
+}
+
+enum shoal_status cuda_sum(struct device *dev, double *out, const float *x, int64_t n)
+{
+    return reduce(dev, out, x, n, false);
+}
+
+enum shoal_status cuda_sumsq(struct device *dev, double *out, const float *x, int64_t n)
+{
+    return reduce(dev, out, x, n, true);
+}
+
+/* ---- columns -----------------------------------------------------------------------------------
+ */
+
+enum { COLUMN_LANES = 32, COLUMN_ROWS = 8, COLUMN_LEAST_ROWS = 64, COLUMN_MAX_BLOCKS = 256 };
+
+/* A block owns 32 columns; thread (c, r) adds rows r, r + 8, ... of column c, then thread (c, 0)
+ * adds the eight sums in order. All threads call it; the result is thread (c, 0)'s. */
+DEVICE_FN float column_total(float sum, float (*room)[COLUMN_LANES])
+{
+    room[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    float total = 0.0f;
+    if (threadIdx.y == 0)
+        for (int r = 0; r < COLUMN_ROWS; r++)
+            total += room[r][threadIdx.x];
+    return total;
+}
+
+/* partial (blocks.y, cols) = sums over each block's rows. */
+template <typename T>
+static __global__ void column_sums_k(float *partial, const T *x, int64_t rows, int64_t cols,
+                                     int64_t block_rows)
+{
+    static __shared__ float room[COLUMN_ROWS][COLUMN_LANES];
+    const int64_t col = (int64_t)blockIdx.x * COLUMN_LANES + threadIdx.x;
+    const int64_t begin = (int64_t)blockIdx.y * block_rows;
+    const int64_t end = begin + block_rows < rows ? begin + block_rows : rows;
+    float sum = 0.0f;
+    if (col < cols)
+        for (int64_t i = begin + threadIdx.y; i < end; i += COLUMN_ROWS)
+            sum += get(x, i * cols + col);
+    const float total = column_total(sum, room);
+    if (threadIdx.y == 0 && col < cols) partial[blockIdx.y * cols + col] = total;
+}
+
+static __global__ void add_partials_k(float *to, const float *partial, int64_t blocks, int64_t cols,
+                                      int64_t stride)
+{
+    static __shared__ float room[COLUMN_ROWS][COLUMN_LANES];
+    const int64_t col = (int64_t)blockIdx.x * COLUMN_LANES + threadIdx.x;
+    float sum = 0.0f;
+    if (col < cols)
+        for (int64_t b = threadIdx.y; b < blocks; b += COLUMN_ROWS)
+            sum += partial[b * stride + col];
+    const float total = column_total(sum, room);
+    if (threadIdx.y == 0 && col < cols) to[col] += total;
+}
+
+enum shoal_status cuda_add_partials(struct device *dev, float *to, const float *partial,
+                                    int64_t blocks, int64_t cols, int64_t stride)
+{
+    const struct grid g =
+        grid_of(dim3((unsigned)parts_of(cols, COLUMN_LANES)), dim3(COLUMN_LANES, COLUMN_ROWS));
+    return launch(dev, g, add_partials_k, to, partial, blocks, cols, stride);
+}
+
+enum shoal_status cuda_add_column_sums(struct device *dev, float *to, const void *x, bool x16,
+                                       int64_t rows, int64_t cols)
+{
+    const int64_t step = rows_per_block(rows, COLUMN_LEAST_ROWS, COLUMN_MAX_BLOCKS);
+    const int64_t blocks = parts_of(rows, step);
+    const struct grid g = grid_of(dim3((unsigned)parts_of(cols, COLUMN_LANES), (unsigned)blocks),
+                                  dim3(COLUMN_LANES, COLUMN_ROWS));
+    float *partial;
+    SHOAL_TRY(cuda_scratch(dev, (size_t)(blocks * cols) * sizeof *partial, &partial));
+    if (x16)
+        SHOAL_TRY(launch(dev, g, column_sums_k<half_bits>, partial, (const half_bits *)x, rows,
+                         cols, step));
+    else
+        SHOAL_TRY(
+            launch(dev, g, column_sums_k<float>, partial, (const float *)x, rows, cols, step));
+    return cuda_add_partials(dev, to, partial, blocks, cols, cols);
+}
