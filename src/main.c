@@ -26,6 +26,9 @@ static const struct command commands[] = {
      "shoal eval runs/first --data 'data/book/val_*.bin'"},
     {"generate", command_generate, "text from a trained expert",
      "shoal generate runs/first --prompt 'Once' --tokens 200"},
+    {"export", command_export, "a trained expert for Hugging Face's transformers or llm.c",
+     "shoal export runs/first --to hf --out first-hf"},
+    {"import", command_import, "a model of theirs as an expert", "shoal import gpt2 --out gpt2.h5"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

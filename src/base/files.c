@@ -57,8 +57,7 @@ enum shoal_status dir_make(const char *path)
     return SHOAL_FAIL(SHOAL_EARG, "cannot make a directory with an empty name");
 }
 
-/* The directory a path lies in; "." where it has no '/'. */
-static enum shoal_status path_parent(char *out, const char *path)
+enum shoal_status path_parent(char *out, const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash) return path_format(out, ".");
@@ -86,7 +85,7 @@ static enum shoal_status sync_path(const char *path, int flags)
     return SHOAL_OK;
 }
 
-static enum shoal_status sync_parent(const char *path)
+enum shoal_status file_sync_parent(const char *path)
 {
     char parent[SHOAL_MAX_PATH];
     SHOAL_TRY(path_parent(parent, path));
@@ -101,7 +100,7 @@ enum shoal_status file_commit(const char *temp, const char *path)
         st = SHOAL_FAIL(SHOAL_EIO, "cannot put '%s' in place: %s", path, strerror(errno));
         goto done;
     }
-    return sync_parent(path);
+    return file_sync_parent(path);
 done:
     unlink(temp); /* the first failure is the one to report */
     return st;
@@ -189,7 +188,7 @@ enum shoal_status link_replace(const char *path, const char *target)
         unlink(temp);
         return SHOAL_FAIL(SHOAL_EIO, "cannot put link '%s' in place: %s", path, strerror(error));
     }
-    return sync_parent(path);
+    return file_sync_parent(path);
 }
 
 enum shoal_status dir_sweep_temps(const char *path)

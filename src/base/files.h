@@ -9,6 +9,8 @@ enum { SHOAL_MAX_PATH = 1024 };
 /* snprintf into a path buffer of SHOAL_MAX_PATH bytes. SHOAL_EARG when it does not fit. */
 enum shoal_status path_format(char *out, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The directory a path lies in; "." where it has no '/'. out holds SHOAL_MAX_PATH bytes. */
+enum shoal_status path_parent(char *out, const char *path);
 bool path_exists(const char *path);
 bool path_is_dir(const char *path);
 /* Make a directory and its missing parents; an existing directory is fine. SHOAL_EIO. */
@@ -18,6 +20,8 @@ enum shoal_status file_temp_name(char *out, const char *path);
 /* Put a finished temporary file in place: fsync it, rename it over path, fsync the directory.
  * On failure path is as it was and temp is removed. */
 enum shoal_status file_commit(const char *temp, const char *path);
+/* Flush the directory that path lies in to disk, so that a rename in it lasts. SHOAL_EIO. */
+enum shoal_status file_sync_parent(const char *path);
 /* Write bytes to path through a temporary name and file_commit. */
 enum shoal_status file_write(const char *path, const void *data, size_t bytes);
 /* Whole file into memory plus a terminating 0 (not counted in *bytes); free with mem_free. */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/files.h"
 #include "base/text.h"
 
 static void append(struct json *j, const char *text, size_t bytes)
@@ -131,5 +132,27 @@ enum shoal_status json_end(struct json *j, FILE *to)
     }
     free(j->text);
     *j = (struct json){.status = st};
+    return st;
+}
+
+enum shoal_status json_take(struct json *j, char **text, size_t *n)
+{
+    append_text(j, "}");
+    const enum shoal_status st = j->status;
+    *text = st == SHOAL_OK ? j->text : NULL;
+    *n = j->length;
+    if (st != SHOAL_OK) free(j->text);
+    *j = (struct json){.status = st};
+    return st;
+}
+
+enum shoal_status json_save(struct json *j, const char *path)
+{
+    char *text;
+    size_t n;
+    SHOAL_TRY(json_take(j, &text, &n));
+    text[n] = '\n'; /* in place of the 0 */
+    const enum shoal_status st = file_write(path, text, n + 1);
+    free(text);
     return st;
 }

@@ -30,3 +30,8 @@ void json_close(struct json *j, char bracket);                 /* '}' or ']' */
 /* Finish `}` and write it with a newline to `to`, flushed; frees the buffer. SHOAL_EIO,
  * SHOAL_ENOMEM. */
 enum shoal_status json_end(struct json *j, FILE *to);
+/* Finish `}` and hand out the text, without a newline: n bytes and a 0, the caller's to free().
+ * NULL on failure, which is SHOAL_ENOMEM. */
+enum shoal_status json_take(struct json *j, char **text, size_t *n);
+/* Finish `}` and make a file of it, with a newline. SHOAL_EIO, SHOAL_ENOMEM. */
+enum shoal_status json_save(struct json *j, const char *path);

@@ -2,27 +2,26 @@
 #include "commands/expert_text.h"
 #include <string.h>
 
-/* Where a run's vocabulary should be: data.vocab, or the directory of its train shards. */
-static enum shoal_status vocabulary_place(char out[SHOAL_MAX_PATH], const struct config *c)
+/* Where an expert's vocabulary should be: data.vocab, or the directory of the run's train shards,
+ * or that of an imported expert, which has no run. */
+static enum shoal_status vocabulary_place(char out[SHOAL_MAX_PATH], const struct loaded *l)
 {
+    const struct config *c = &l->config;
     if (c->data.vocab[0]) return path_format(out, "%s", c->data.vocab);
-    const char *slash = strrchr(c->data.train, '/');
-    if (!slash) return path_format(out, ".");
-    if (slash == c->data.train) return path_format(out, "/");
-    return path_format(out, "%.*s", (int)(slash - c->data.train), c->data.train);
+    return path_parent(out, c->data.train[0] ? c->data.train : l->shard);
 }
 
 /* Where the vocabulary is when the command line does not say. */
 static enum shoal_status find_vocabulary(const struct loaded *l, char out[SHOAL_MAX_PATH])
 {
-    SHOAL_TRY(vocabulary_place(out, &l->config));
+    SHOAL_TRY(vocabulary_place(out, l));
     SHOAL_CHECK(
         l->config.data.vocab[0] || tokenizer_has_files(out), SHOAL_EIO,
         "%s: text of its gpt2 tokens needs their vocabulary; the run did not set data.vocab "
-        "and there is none beside its token shards, in '%s': give --vocab DIR, a directory "
+        "and there is none beside %s, in '%s': give --vocab DIR, a directory "
         "with vocab.json and merges.txt (GPT-2's are those of openai-community/gpt2 on the "
         "Hugging Face hub)",
-        l->shard, out);
+        l->shard, l->config.data.train[0] ? "its token shards" : "it", out);
     return SHOAL_OK;
 }
 
@@ -62,5 +61,5 @@ bool expert_text_known(const struct loaded *l)
     char place[SHOAL_MAX_PATH];
     if (strcmp(l->config.data.tokenizer, "bytes") == 0) return true;
     return strcmp(l->config.data.tokenizer, "gpt2") == 0 &&
-           vocabulary_place(place, &l->config) == SHOAL_OK && tokenizer_has_files(place);
+           vocabulary_place(place, l) == SHOAL_OK && tokenizer_has_files(place);
 }

@@ -56,12 +56,9 @@ static enum shoal_status gather_kind(const struct loaded *l, enum param which, s
 
 /* ---- as text --------------------------------------------------------------------------------- */
 
-static void print_head(const struct loaded *l)
+static void print_past(const struct loaded *l)
 {
-    char name[FORMAT_WORD], count[FORMAT_WORD], loss[FORMAT_WORD], parent[FORMAT_WORD];
-    const struct gpt_shape *s = &l->table->shape;
-    printf("%s of %s, step %" PRId64 "\n", loaded_name(l, name, sizeof name), l->config.run.name,
-           l->info.step);
+    char count[FORMAT_WORD], loss[FORMAT_WORD], parent[FORMAT_WORD];
     format_loss(loss, l->info.fitness);
     printf("  run id      %s\n", l->info.run_id);
     printf("  fitness     %s, perplexity %.2f\n", loss, exp(l->info.fitness));
@@ -69,6 +66,18 @@ static void print_head(const struct loaded *l)
     format_member(parent, l->info.parent, l->config.population.experts);
     printf("  trained     %s tokens, on worker %d; last moved toward %s\n", count, l->info.worker,
            parent);
+}
+
+static void print_head(const struct loaded *l)
+{
+    char name[FORMAT_WORD], count[FORMAT_WORD];
+    const struct gpt_shape *s = &l->table->shape;
+    printf("%s of %s, step %" PRId64 "\n", loaded_name(l, name, sizeof name), l->config.run.name,
+           l->info.step);
+    if (l->info.worker < 0)
+        printf("  trained     by another program, and imported\n");
+    else
+        print_past(l);
     format_count(count, (double)l->table->n_real);
     printf("  shape       %d layers, width %d, %d heads, context %d, vocabulary %d\n", s->layers,
            s->width, s->heads, s->context, s->vocab);

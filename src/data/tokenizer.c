@@ -85,6 +85,11 @@ enum shoal_status tokenizer_save(const struct tokenizer *t, const char *dir)
     return t->ops->save ? t->ops->save(t, dir) : SHOAL_OK;
 }
 
+enum shoal_status tokenizer_export(const struct tokenizer *t, const char *dir)
+{
+    return t->ops->export ? t->ops->export(t, dir) : t->ops->save(t, dir);
+}
+
 bool tokenizer_has_files(const char *path)
 {
     return path_is_dir(path) ? vocabulary_is_in(path) : path_exists(path);

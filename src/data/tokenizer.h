@@ -52,6 +52,10 @@ const char *tokenizer_decode(const struct tokenizer *t, int token, size_t *n);
 /* Leave in the directory dir what tokenizer_open needs as vocab (gpt2: tokenizer.json). Nothing for
  * bytes. SHOAL_EIO. */
 enum shoal_status tokenizer_save(const struct tokenizer *t, const char *dir);
+/* Leave there a tokenizer.json for other programs, which have to be told what bytes are too.
+ * SHOAL_EIO.
+ */
+enum shoal_status tokenizer_export(const struct tokenizer *t, const char *dir);
 /* Whether there are files at path, a directory or a file, that tokenizer_open could take as vocab.
  */
 bool tokenizer_has_files(const char *path);

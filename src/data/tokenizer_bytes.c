@@ -1,6 +1,7 @@
 /* tokenizer_bytes.c - every byte is a token. */
 #include "base/memory.h"
 #include "data/tokenizer_impl.h"
+#include "data/vocabulary.h"
 
 enum { BYTES = 256, END_OF_TEXT = 0 };
 
@@ -34,10 +35,27 @@ static const char *bytes_decode(const struct tokenizer *t, int token, size_t *n)
     return &((const struct bytes *)t)->text[token];
 }
 
+/* A byte-level BPE that merges nothing. */
+static enum shoal_status bytes_export(const struct tokenizer *t, const char *dir)
+{
+    struct bytes b = *(const struct bytes *)t;
+    uint32_t begin[BYTES + 1];
+    uint8_t special[BYTES] = {0};
+    char path[SHOAL_MAX_PATH];
+    for (int i = 0; i <= BYTES; i++)
+        begin[i] = (uint32_t)i;
+    const struct vocabulary v = {
+        .n_tokens = BYTES, .bytes = b.text, .begin = begin, .special = special};
+    SHOAL_TRY(path_format(path, "%s/tokenizer.json", dir));
+    return vocabulary_save(&v, path);
+}
+
 enum shoal_status tokenizer_bytes_open(struct tokenizer **out)
 {
-    static const struct tokenizer_ops ops = {
-        .close = bytes_close, .encode = bytes_encode, .decode = bytes_decode};
+    static const struct tokenizer_ops ops = {.close = bytes_close,
+                                             .encode = bytes_encode,
+                                             .decode = bytes_decode,
+                                             .export = bytes_export};
     struct bytes *b;
     SHOAL_TRY(mem_alloc(sizeof *b, "tokenizer", &b));
     b->base = (struct tokenizer){&ops, "bytes", BYTES, END_OF_TEXT};

@@ -110,7 +110,7 @@ static void gpt2_close(struct tokenizer *t)
 
 enum shoal_status tokenizer_gpt2_open(const char *vocab, struct tokenizer **out)
 {
-    static const struct tokenizer_ops ops = {gpt2_close, gpt2_encode, gpt2_decode, gpt2_save};
+    static const struct tokenizer_ops ops = {gpt2_close, gpt2_encode, gpt2_decode, gpt2_save, NULL};
     struct gpt2 *g;
     enum shoal_status st;
     SHOAL_TRY(mem_alloc(sizeof *g, "tokenizer", &g));

@@ -9,6 +9,7 @@ struct tokenizer_ops {
                                 const char *text, size_t n, bool last);
     const char *(*decode)(const struct tokenizer *t, int token, size_t *n);
     enum shoal_status (*save)(const struct tokenizer *t, const char *dir); /* NULL: needs nothing */
+    enum shoal_status (*export)(const struct tokenizer *t, const char *dir); /* NULL: as save */
 };
 
 /* First member of every tokenizer. */

@@ -2,62 +2,6 @@
  * added tokens inside text). What would give other tokens than ours is refused. */
 #include "data/vocabulary_json.h"
 #include <string.h>
-#include "base/memory.h"
-
-size_t json_count(struct json_object *array)
-{
-    return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
-}
-
-struct json_object *json_item(struct json_object *array, size_t i)
-{
-    return i < json_count(array) ? json_object_array_get_idx(array, i) : NULL;
-}
-
-const char *json_text_of(struct json_object *value)
-{
-    return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
-}
-
-bool json_is_number(struct json_object *value)
-{
-    return json_object_is_type(value, json_type_int);
-}
-
-/* ---- any file -------------------------------------------------------------------------------- */
-
-/* text: bytes and a final 0. */
-static enum shoal_status parse_text(const char *path, struct json_tokener *tokener,
-                                    const char *text, size_t bytes, struct json_object **root)
-{
-    SHOAL_CHECK(bytes < INT32_MAX, SHOAL_EFORMAT, "%s: is too large for a vocabulary", path);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    *root = json_tokener_parse_ex(tokener, text, (int)bytes + 1);
-    const size_t end = json_tokener_get_parse_end(tokener);
-    const enum json_tokener_error error = json_tokener_get_error(tokener);
-    SHOAL_CHECK(error == json_tokener_success || end < bytes, SHOAL_EFORMAT,
-                "%s: ends in the middle of its JSON; fetch the file again", path);
-    SHOAL_CHECK(error == json_tokener_success && end >= bytes, SHOAL_EFORMAT,
-                "%s: is not JSON (%s, at byte %zu); fetch the file again", path,
-                json_tokener_error_desc(error), end);
-    SHOAL_CHECK(json_object_is_type(*root, json_type_object), SHOAL_EFORMAT,
-                "%s: is JSON, but not an object that gives every token its number", path);
-    return SHOAL_OK;
-}
-
-/* *root may need json_object_put even on failure. */
-static enum shoal_status parse(const char *path, struct json_object **root)
-{
-    char *text;
-    size_t bytes;
-    SHOAL_TRY(file_read(path, &text, &bytes));
-    struct json_tokener *tokener = json_tokener_new();
-    const enum shoal_status st = tokener ? parse_text(path, tokener, text, bytes, root)
-                                         : SHOAL_FAIL(SHOAL_ENOMEM, "%s: out of memory", path);
-    if (tokener) json_tokener_free(tokener);
-    mem_free(text);
-    return st;
-}
 
 /* ---- tokenizer.json -------------------------------------------------------------------------- */
 
@@ -141,7 +85,8 @@ enum shoal_status vocabulary_json_open(const struct vocabulary_files *files,
                                        struct vocabulary_json *out)
 {
     *out = (struct vocabulary_json){0};
-    SHOAL_TRY(parse(files->tokens, &out->root));
+    SHOAL_TRY(
+        json_read(files->tokens, "a vocabulary", "that gives every token its number", &out->root));
     out->names = out->root;
     return files->merges[0] ? SHOAL_OK : open_parts(files->tokens, out);
 }

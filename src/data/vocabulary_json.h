@@ -1,6 +1,6 @@
 /* vocabulary_json.h - the JSON part of a vocabulary. Private to the reading of vocabularies. */
 #pragma once
-#include <json-c/json.h>
+#include "base/json_read.h"
 #include "data/vocabulary.h"
 
 struct vocabulary_json {
@@ -16,12 +16,3 @@ enum shoal_status vocabulary_json_open(const struct vocabulary_files *files,
                                        struct vocabulary_json *out);
 /* Accepts a zeroed struct. */
 void vocabulary_json_close(struct vocabulary_json *j);
-
-/* Items of an array; 0 of anything else. */
-size_t json_count(struct json_object *array);
-/* Item i of an array; NULL where it is no array or not as long. */
-struct json_object *json_item(struct json_object *array, size_t i);
-/* The text of a string, borrowed; NULL of anything else. */
-const char *json_text_of(struct json_object *value);
-/* Whether value is a whole number. */
-bool json_is_number(struct json_object *value);

@@ -98,13 +98,37 @@ static void test_full_disk(void **state)
     fclose(full);
 }
 
+static void test_taken_and_saved(void **state)
+{
+    (void)state;
+    struct scratch scratch;
+    struct json j;
+    char *text;
+    size_t n;
+    json_begin(&j);
+    json_int(&j, "k", 1);
+    assert_int_equal(json_take(&j, &text, &n), SHOAL_OK);
+    assert_int_equal(n, 7);
+    assert_string_equal(text, "{\"k\":1}");
+    free(text);
+    scratch_make(&scratch);
+    json_begin(&j);
+    assert_int_equal(json_save(&j, scratch_path(&scratch, "saved")), SHOAL_OK);
+    text = (char *)read_bytes(scratch_path(&scratch, "saved"), &n);
+    assert_string_equal(text, "{}\n");
+    assert_int_equal(n, 3);
+    free(text);
+    json_begin(&j);
+    assert_int_equal(json_save(&j, scratch_path(&scratch, "no/dir")), SHOAL_EIO);
+    scratch_remove(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_zeros),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_everything),      cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_zeros),           cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_taken_and_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,9 @@ class Weights:
         self.layers = 1 + max(int(name[len(blocks):].split("/")[0])
                               for name in self.w if name.startswith(blocks))
 
+    def loss(self, tokens, targets):  # mean nats per token of one sequence
+        return cross_entropy(self.logits(tokens), targets)
+
     def take(self, name, item):
         if isinstance(item, h5py.Dataset):
             self.w[name] = item[...].astype(np.float64)
@@ -78,16 +81,17 @@ class GPT2(Weights):
         x = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
         return self.linear(x, name + "/c_proj")
 
-    def loss(self, tokens, targets):  # mean nats per token of one sequence
+    def logits(self, tokens):  # of one sequence
         x = self.w["wte/weight"][tokens] + self.w["wpe/weight"][:len(tokens)]
         for layer in range(self.layers):
             x = x + self.attention(self.norm(x, f"h/{layer}/ln_1"), f"h/{layer}/attn")
             x = x + self.mlp(self.norm(x, f"h/{layer}/ln_2"), f"h/{layer}/mlp")
-        return cross_entropy(self.norm(x, "ln_f") @ self.w["wte/weight"].T, targets)
+        return self.norm(x, "ln_f") @ self.w["wte/weight"].T
 
 
 class Llama(Weights):
     HEADS, KV_HEADS = 3, 1
+    THETA = 10000.0
 
     def __init__(self, path):
         super().__init__(path, "model/layers/")
@@ -100,7 +104,7 @@ class Llama(Weights):
 
     def turn(self, x):  # (heads, T, size): element i with i + size / 2, as complex numbers
         half = x.shape[-1] // 2
-        angle = np.outer(np.arange(x.shape[1]), 10000.0 ** (-np.arange(half) / half))
+        angle = np.outer(np.arange(x.shape[1]), self.THETA ** (-np.arange(half) / half))
         turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle)
         return np.concatenate([turned.real, turned.imag], axis=-1)
 
@@ -115,13 +119,13 @@ class Llama(Weights):
         return self.linear(gate / (1 + np.exp(-gate)) * self.linear(x, name + "/up_proj"),
                            name + "/down_proj")
 
-    def loss(self, tokens, targets):
+    def logits(self, tokens):
         x = self.w["model/embed_tokens/weight"][tokens]
         for layer in range(self.layers):
             block = f"model/layers/{layer}"
             x = x + self.attention(self.norm(x, block + "/input_layernorm"), block + "/self_attn")
             x = x + self.mlp(self.norm(x, block + "/post_attention_layernorm"), block + "/mlp")
-        return cross_entropy(self.linear(self.norm(x, "model/norm"), "lm_head"), targets)
+        return self.linear(self.norm(x, "model/norm"), "lm_head")
 
 
 def windows(path, context):
@@ -166,4 +170,5 @@ def main():
             sys.exit(f"numpy_models.py: the losses differ by more than {TOLERANCE}")
 
 
-main()
+if __name__ == "__main__":
+    main()

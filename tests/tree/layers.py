@@ -10,7 +10,7 @@ SCALARS = ["config/config.h"]  # what a decision may depend on
 LEDGER = ["evo/plan.h", "evo/live.h", "evo/ledger.h", "evo/protocol.h"]
 MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h", "model/flops.h"]
 DATA = ["data/data.h", "data/tokenize.h", "data/tokenizer.h"]
-SNAPSHOT = ["snapshot/index.h", "snapshot/shard.h"]
+SNAPSHOT = ["snapshot/index.h", "snapshot/interchange.h", "snapshot/shard.h"]
 KERNELS = ["kernels/kernels.h"]
 OUTLIER = ["optim/outlier.h"]  # scalars too
 RUN = ["comm/comm.h", "worker/worker.h", "coordinator/coordinator.h"]
@@ -52,7 +52,7 @@ LIBRARIES = [
     (r"(oneapi/dnnl/)?dnnl\w*\.h", ["kernels/cpu/"]),
     (r"(cuda|cublas|cudnn|curand)\w*\.(h|hpp)", ["kernels/cuda/", "comm/nccl"]),
     (r"yaml\.h", ["config/"]),
-    (r"json-c/\w+\.h", ["data/vocabulary"]),
+    (r"json-c/\w+\.h", ["base/json_read"]),
     (r"omp\.h", ["kernels/cpu/"]),
 ]
 
