@@ -173,7 +173,7 @@ done:
 
 enum shoal_status safetensors_open(struct safetensors *s, const char *path)
 {
-    int64_t bytes;
+    int64_t bytes = 0;
     *s = (struct safetensors){.in = INPUT_CLOSED};
     SHOAL_TRY(path_format(s->path, "%s", path));
     SHOAL_TRY(input_open(&s->in, s->path));
