@@ -36,6 +36,7 @@ struct coordinator_state {
     int64_t trained[SHOAL_MAX_EXPERTS]; /* newest step each expert reported */
     int64_t round_step;                 /* newest round reported */
     bool evaluating;                    /* the evaluation at standing.step is not in yet */
+    struct cadence cadence;             /* what rounds have cost, until standing.every is chosen */
     struct standing standing;           /* after the newest judging */
     struct shards shards;
     struct history history;
@@ -75,6 +76,7 @@ enum shoal_status coordinator_state_create(const struct config *c, const struct 
     s->round_step = -1;
     standing_begin(&s->standing, s->experts);
     if (standing) s->standing = *standing;
+    if (c->evolution.every > 0) s->standing.every = c->evolution.every;
     for (int64_t i = 0; i < n_judgings; i++)
         SHOAL_GOTO(history_add(&s->history, &judgings[i]));
     *out = s;
@@ -98,6 +100,11 @@ static int64_t next_judging(const struct coordinator_state *s, int64_t step)
     return next < s->config.run.steps ? next : s->config.run.steps;
 }
 
+static int64_t steps_between_rounds(const struct coordinator_state *s)
+{
+    return s->standing.every > 0 ? s->standing.every : cadence_probe(&s->config);
+}
+
 /* Send an order that carries the standing decision, and wait for the judging at `until`. */
 static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
@@ -105,11 +112,12 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     order->best = s->standing.best;
     order->best_fitness = s->standing.best_fitness;
     order->live = s->standing.live;
+    order->every = steps_between_rounds(s);
     s->until = order->until;
     s->stopped = order->stop != 0;
     s->n_heard = 0;
     memset(s->heard, 0, (size_t)s->members);
-    s->standing.round_done = order->round;
+    s->standing.round_done = 0; /* snapshots are taken before the round */
     s->evaluating = order->eval != 0;
     out->send = true;
     out->order = *order;
@@ -129,7 +137,7 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
         out->finished = true;
     } else if (s->resumed) {
         /* A run that was stopped between two rounds and then lengthened does not get one there. */
-        order.round = !s->standing.round_done && step % s->config.evolution.every == 0;
+        order.round = !s->standing.round_done && step % steps_between_rounds(s) == 0;
         order.until = next_judging(s, step);
     }
     send_order(s, &order, out);
@@ -178,6 +186,10 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
                 (long long)step, s->experts, c->train.lr, (long long)c->train.warmup,
                 c->train.clip);
     order.save_best = update_standing(s, out->judged);
+    if (s->standing.every == 0 && cadence_ready(&s->cadence)) {
+        s->standing.every = cadence_choose(&s->cadence, c);
+        out->paced = &s->cadence;
+    }
     order.stop = step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
     order.eval = c->eval.every > 0 && (order.stop || (step > 0 && step % c->eval.every == 0));
     order.round = !order.stop;
@@ -238,7 +250,10 @@ static void hear_round(struct coordinator_state *s, const struct report *r, stru
 {
     out->late =
         s->stopped || r->step <= s->round_step || r->step < s->standing.step || r->step > s->until;
-    if (!out->late) s->round_step = r->step;
+    if (out->late) return;
+    s->round_step = r->step;
+    if (s->standing.every == 0)
+        cadence_hear(&s->cadence, steps_between_rounds(s), r->value[1], r->value[2]);
 }
 
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,

@@ -107,10 +107,10 @@ static int64_t best_written(struct world *s, struct sim_worker *w)
 static int64_t eval(struct world *s, struct sim_worker *w)
 {
     const struct order *o = current(s, w);
-    if (!o->eval) return go(w, STAGE_ROUND, GO_ON);
+    if (!o->eval) return go(w, STAGE_SHARDS, GO_ON);
     if (!is_mean(s, o->best))
         return owns(w, o->best) ? go(w, STAGE_EVAL_DONE, world_work_us(s, w, JUDGE_US))
-                                : go(w, STAGE_ROUND, GO_ON);
+                                : go(w, STAGE_SHARDS, GO_ON);
     need_mean(s, w);
     (void)group_enter(
         s, w, &(struct call_id){.kind = CALL_EVAL, .step = o->step, .member = o->best, .root = -1});
@@ -121,7 +121,7 @@ static int64_t eval_done(struct world *s, struct sim_worker *w)
 {
     const struct order *o = current(s, w);
     if (holds(s, w, o->best)) say(s, w, REPORT_EVAL, o->best, o->step, 1.0);
-    return go(w, STAGE_ROUND, GO_ON);
+    return go(w, STAGE_SHARDS, GO_ON);
 }
 
 /* ---- a round ---- */
@@ -138,23 +138,17 @@ static bool evolves(const struct world *s)
            rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
 }
 
-/* What a worker does after a round: it wrote its shards before it trained. */
-static enum stage after_round(const struct sim_worker *w)
-{
-    return w->judged ? STAGE_SHARDS : STAGE_TRAIN;
-}
-
 static int64_t begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
 {
     w->step = step;
     w->judged = judged;
-    return go(w, evolves(s) ? STAGE_LIVE : after_round(w), GO_ON);
+    return go(w, evolves(s) ? STAGE_LIVE : STAGE_TRAIN, GO_ON);
 }
 
 static int64_t ordered_round(struct world *s, struct sim_worker *w)
 {
     const struct order *o = current(s, w);
-    return o->round ? begin_round(s, w, o->step, true) : go(w, STAGE_SHARDS, GO_ON);
+    return o->round ? begin_round(s, w, o->step, true) : go(w, STAGE_TRAIN, GO_ON);
 }
 
 static int64_t find_live(struct world *s, struct sim_worker *w)
@@ -229,21 +223,14 @@ static int64_t fetched(struct world *s, struct sim_worker *w)
 static int64_t move(struct world *s, struct sim_worker *w)
 {
     const int *toward = w->toward;
-    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, after_round(w), GO_ON);
+    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, STAGE_TRAIN, GO_ON);
     audit_round(&s->audit, w->number, w->step, toward, w->live);
     for (int k = w->first; k < w->first + w->n_own; k++)
         for (int g = 0; g < PHYSICS_GROUPS; g++)
             if (toward[g] >= 0 && toward[g] != k)
                 physics_evolve(&s->experts[k].group[g], w->source[g], w->step,
                                !live_has(w->live, k));
-    return go(w, STAGE_SENT, world_work_us(s, w, MOVE_US));
-}
-
-/* The bytes that all have sent are added up for the report. */
-static int64_t sent(struct world *s, struct sim_worker *w)
-{
-    (void)group_enter(s, w, &(struct call_id){.kind = CALL_SENT, .step = w->step, .root = -1});
-    return go(w, STAGE_ROUND_DONE, group_leave(s, w));
+    return go(w, STAGE_ROUND_DONE, world_work_us(s, w, MOVE_US));
 }
 
 static int64_t round_done(struct world *s, struct sim_worker *w)
@@ -251,7 +238,7 @@ static int64_t round_done(struct world *s, struct sim_worker *w)
     const int member = w->toward[0] >= 0 ? w->toward[0] : w->toward[1];
     if (w->number == 0) say(s, w, REPORT_ROUND, member, w->step, 0.0);
     s->out->rounds += w->number == 0;
-    return go(w, after_round(w), GO_ON);
+    return go(w, STAGE_TRAIN, GO_ON);
 }
 
 /* ---- shards ---- */
@@ -281,14 +268,14 @@ static int64_t shard_written(struct world *s, struct sim_worker *w)
 static int64_t next(struct world *s, struct sim_worker *w)
 {
     w->step = current(s, w)->step;
-    return current(s, w)->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_TRAIN, GO_ON);
+    return current(s, w)->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_ROUND, GO_ON);
 }
 
 /* ---- training and judging ---- */
 
 static int64_t train(struct world *s, struct sim_worker *w)
 {
-    const int64_t every = s->sim->config.evolution.every, until = current(s, w)->until;
+    const int64_t every = current(s, w)->every, until = current(s, w)->until;
     const int64_t round = (w->step / every + 1) * every;
     w->own = 0;
     if (w->step >= until) return go(w, STAGE_JUDGE, GO_ON);
@@ -384,7 +371,6 @@ static const struct {
     [STAGE_FETCH] = {"fetch", fetch},
     [STAGE_FETCHED] = {"fetched", fetched},
     [STAGE_MOVE] = {"move", move},
-    [STAGE_SENT] = {"add up bytes", sent},
     [STAGE_ROUND_DONE] = {"round done", round_done},
     [STAGE_SHARDS] = {"write shards if ordered", shards},
     [STAGE_SHARD_WRITTEN] = {"shard written", shard_written},

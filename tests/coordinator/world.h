@@ -20,7 +20,6 @@ enum stage {
     STAGE_FETCH,
     STAGE_FETCHED,
     STAGE_MOVE,
-    STAGE_SENT,
     STAGE_ROUND_DONE,
     STAGE_SHARDS,
     STAGE_SHARD_WRITTEN,
@@ -69,7 +68,7 @@ struct sim_worker {
     struct line line;
 };
 
-enum call_kind { CALL_EVAL, CALL_LIVE, CALL_FETCH, CALL_ADD, CALL_SENT, CALL_FITNESS, CALL_PASSES };
+enum call_kind { CALL_EVAL, CALL_LIVE, CALL_FETCH, CALL_ADD, CALL_FITNESS, CALL_PASSES };
 enum { CALLS = 16 }; /* that may be under way at a time; the sums among them keep it far lower */
 
 /* What all who enter must agree on. */
