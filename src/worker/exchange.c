@@ -2,6 +2,7 @@
 #include "worker/exchange.h"
 #include "comm/comm.h"
 #include "evo/operators.h"
+#include "worker/worker.h"
 
 static bool attracts(const struct config *c, enum attractor a)
 {
@@ -68,6 +69,11 @@ static double round_traffic(const struct config *c, const struct param_table *ta
 struct traffic exchange_traffic(const struct config *c, const struct param_table *table,
                                 int workers)
 {
+    if (worker_is_parallel(c)) {
+        const double bytes =
+            comm_sum_traffic(workers, c->population.experts, (double)table->n_params);
+        return (struct traffic){.per_step = bytes};
+    }
     const double judge = (double)c->evolution.judge;
     const double between = judge / (double)c->evolution.every - 1;
     const bool fresh = c->evolution.recombine;

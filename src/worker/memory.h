@@ -17,6 +17,7 @@ enum memory_item {
     MEMORY_ACTIVATIONS,
     MEMORY_MEAN,     /* of the experts */
     MEMORY_INBOX,    /* another worker's expert */
+    MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets */
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */

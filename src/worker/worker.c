@@ -68,6 +68,7 @@ void worker_destroy(struct worker **worker)
     }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
+    parallel_destroy(w);
     if (w->dev) {
         free_slabs(w->dev, &w->mean);
         free_slabs(w->dev, &w->inbox);

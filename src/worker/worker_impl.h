@@ -7,6 +7,7 @@
 #include "evo/protocol.h"
 #include "model/expert.h"
 #include "model/gpt.h"
+#include "optim/optim.h"
 #include "snapshot/shard.h"
 #include "worker/slice.h"
 #include "worker/worker.h"
@@ -51,14 +52,32 @@ struct worker {
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
+    struct parallel *parallel; /* NULL unless the experts are replicas */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 
 /* Parts of worker_create: everything a worker holds. */
 enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume);
 
-/* Train every own expert from step `from` to step `to`, one after the other. Not collective. */
+/* Train every own expert from step `from` to step `to`, one after the other. Not collective, unless
+ * the experts are replicas. */
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to);
+/* Gradients of an expert's next batch, divided by `replicas`, into the model, which has the
+ * expert's weights loaded and begins with none. *loss: mean nats per token. */
+enum shoal_status worker_gradients(struct worker *w, struct expert *e, int replicas, double *loss);
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, int64_t step,
+                                     double loss, const struct optim_result *result,
+                                     double tokens_per_s);
+
+/* parallel.c: the experts as replicas that average their gradients. create does nothing in other
+ * modes, destroy where nothing was created. */
+enum shoal_status parallel_create(struct worker *w);
+void parallel_destroy(struct worker *w);
+/* All replicas from step `from` to step `to`. Collective over the workers. */
+enum shoal_status parallel_train(struct worker *w, int64_t from, int64_t to);
+/* Bring all own replicas up to date, see that they equal the other workers', and judge them: one
+ * fitness for all. SHOAL_ENUMERIC: they do not. Collective over the workers. */
+enum shoal_status parallel_judge(struct worker *w, int64_t step, double *fitness);
 /* *loss: mean nats per token of some weights over a slice of the held-out text; the bits depend on
  * nothing else. together: all workers hold these weights and share the work (collective over them);
  * else this worker does it alone. */
