@@ -13,7 +13,7 @@
 struct comm;
 struct device;
 
-enum { COMM_MAX_RECORD = 4096 };       /* bytes of a record */
+enum { COMM_MAX_RECORD = 40 << 10 };   /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
 enum { COMM_CHUNK_LIMIT = 1 << 30 };   /* it stays under, whatever is set */
 
@@ -83,7 +83,8 @@ enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes);
 enum comm_wire { COMM_WIRE_F32 };
 enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
-    COMM_SUM        /* out = sum of all workers' parts */
+    COMM_SUM,       /* out = sum of all workers' parts */
+    COMM_MOVE       /* out of worker `root` into worker `peer`'s, and only these two take part */
 };
 
 /* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
@@ -94,8 +95,9 @@ struct comm_exchange {
     enum comm_kind kind;
     enum comm_wire wire;
     int64_t n;
-    float *out;                /* of a broadcast's root it is only read */
-    int root;                  /* broadcast: a live worker */
+    float *out;                /* of the root it is only read */
+    int root;                  /* broadcast, move: a live worker */
+    int peer;                  /* move: another one */
     const float *const *parts; /* sum: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
 };
@@ -111,6 +113,9 @@ enum shoal_status comm_end(struct comm *c);
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root);
 enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts, int n_parts,
                            int64_t n);
+/* n elements from worker `from` to worker `to`. Called by these two only; where workers have
+ * several such moves, each goes through its own in an order that all agree on. */
+enum shoal_status comm_move(struct comm *c, float *slab, int64_t n, int from, int to);
 /* values[i] summed over the workers, in double precision; exact where all but one are zero. */
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n);
 /* Largest message that slabs are cut into (COMM_CHUNK_BYTES unless set); the same on all workers.

@@ -12,8 +12,12 @@ enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x)
     SHOAL_ASSERT(c->transport && !c->exchanging);
     SHOAL_ASSERT(x->wire == COMM_WIRE_F32 && x->n >= 0);
     SHOAL_ASSERT(x->kind == COMM_SUM || (x->root >= 0 && x->root < c->n_workers));
+    SHOAL_ASSERT(x->kind != COMM_MOVE || (x->peer >= 0 && x->peer < c->n_workers));
+    SHOAL_ASSERT(x->kind != COMM_MOVE || (x->root == c->worker) != (x->peer == c->worker));
     SHOAL_CHECK(x->kind == COMM_SUM || c->live_rank[x->root] >= 0, SHOAL_EPEER,
                 "worker %d has weights to send, and is lost", x->root);
+    SHOAL_CHECK(x->kind != COMM_MOVE || c->live_rank[x->peer] >= 0, SHOAL_EPEER,
+                "worker %d waits for weights, and is lost", x->peer);
     SHOAL_TRY(c->transport->ops->begin(c->transport, x));
     c->exchanging = true;
     return SHOAL_OK;
@@ -29,6 +33,14 @@ enum shoal_status comm_end(struct comm *c)
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root)
 {
     const struct comm_exchange x = {.kind = COMM_BROADCAST, .n = n, .out = slab, .root = root};
+    SHOAL_TRY(comm_begin(c, &x));
+    return comm_end(c);
+}
+
+enum shoal_status comm_move(struct comm *c, float *slab, int64_t n, int from, int to)
+{
+    const struct comm_exchange x = {
+        .kind = COMM_MOVE, .n = n, .out = slab, .root = from, .peer = to};
     SHOAL_TRY(comm_begin(c, &x));
     return comm_end(c);
 }

@@ -96,6 +96,7 @@ static void count_written(struct plan *p)
     f->best_bytes = shard_weights_bytes(p->table);
     f->index_bytes = index_file_bytes(c->population.experts, members, p->work.judgings);
     f->snapshot_bytes = c->population.experts * f->shard_bytes + f->index_bytes;
+    if (evo_outer_steps(c)) f->snapshot_bytes += shard_outer_bytes(p->table);
     f->snapshots = 1;
     if (c->snapshot.every > 0 && c->run.steps > 0)
         f->snapshots = ceil_div(c->run.steps, c->snapshot.every);

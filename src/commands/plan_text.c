@@ -24,6 +24,7 @@ static const struct {
     [MEMORY_ACTIVATIONS] = {"activations", NULL},
     [MEMORY_MEAN] = {"mean of the experts", ""},
     [MEMORY_INBOX] = {"another worker's expert", ""},
+    [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},

@@ -37,6 +37,8 @@ struct coordinator_state {
     int64_t round_step;                 /* newest round reported */
     bool evaluating;                    /* the evaluation at standing.step is not in yet */
     struct standing standing;           /* after the newest judging */
+    int order[SHOAL_MAX_EXPERTS];       /* the experts as it ranked them, and as they travel; */
+    uint16_t ranked[SHOAL_MAX_EXPERTS]; /* only where a rule compares them */
     struct shards shards;
     struct history history;
 };
@@ -98,6 +100,19 @@ static int64_t next_judging(const struct coordinator_state *s, int64_t step)
     return next < s->config.run.steps ? next : s->config.run.steps;
 }
 
+/* The experts by the newest judging there is; by their numbers while there is none. */
+static const uint16_t *rank_experts(struct coordinator_state *s)
+{
+    const struct history *h = &s->history;
+    if (!order_ranks(&s->config)) return NULL;
+    for (int k = 0; k < s->experts; k++)
+        s->order[k] = k;
+    if (h->n > 0) plan_rank(h->rows[h->n - 1].fitness, s->experts, s->experts, s->order);
+    for (int k = 0; k < s->experts; k++)
+        s->ranked[k] = (uint16_t)s->order[k];
+    return s->ranked;
+}
+
 /* Send an order that carries the standing decision, and wait for the judging at `until`. */
 static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
@@ -112,6 +127,7 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     s->standing.round_done = order->round;
     s->evaluating = order->eval != 0;
     out->send = true;
+    out->ranked = rank_experts(s);
     out->order = *order;
 }
 

@@ -154,6 +154,15 @@ static enum shoal_status write_evolution(const struct h5 *h, const struct expert
     return h5_set_double(h, "/evo/own_best", "own_best_fitness", e->own_best_fitness);
 }
 
+static enum shoal_status write_outer(const struct h5 *h, const struct expert *e,
+                                     const struct shard_outer *o)
+{
+    if (!o->agreed) return SHOAL_OK;
+    SHOAL_TRY(h5_group(h, "/evo/outer"));
+    SHOAL_TRY(slab_write(h, "/evo/outer/agreed", e->table, e->dev, o->agreed));
+    return slab_write(h, "/evo/outer/velocity", e->table, e->dev, o->velocity);
+}
+
 static enum shoal_status read_evolution(const struct h5 *h, struct expert *e)
 {
     if (e->velocity) SHOAL_TRY(slab_read(h, "/evo/velocity", e->table, e->dev, e->velocity));
@@ -175,6 +184,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
     SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(write_evolution(&h, e));
+    SHOAL_GOTO(write_outer(&h, e, &past->outer));
     SHOAL_GOTO(write_state(&h, e));
     SHOAL_GOTO(write_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
@@ -259,6 +269,24 @@ done:
     return st;
 }
 
+enum shoal_status shard_read_outer(const char *path, const struct param_table *table,
+                                   struct device *dev, struct shard_outer *outer)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_format(&h));
+    if (!h5_exists(&h, "/evo/outer"))
+        SHOAL_GOTO(SHOAL_FAIL(
+            SHOAL_EFORMAT, "%s has no weights last agreed on (/evo/outer), which outer steps need",
+            h.path));
+    SHOAL_GOTO(slab_read(&h, "/evo/outer/agreed", table, dev, outer->agreed));
+    SHOAL_GOTO(slab_read(&h, "/evo/outer/velocity", table, dev, outer->velocity));
+done:
+    h5_close(&h);
+    return st;
+}
+
 /* ---- before anything is written -------------------------------------------------------------- */
 
 enum { ATTRIBUTES_BYTES = 8 << 10 }; /* mostly the configuration's text */
@@ -266,6 +294,11 @@ enum { ATTRIBUTES_BYTES = 8 << 10 }; /* mostly the configuration's text */
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best)
 {
     return (3 + with_velocity + with_own_best) * slab_bytes(table) + ATTRIBUTES_BYTES;
+}
+
+int64_t shard_outer_bytes(const struct param_table *table)
+{
+    return 2 * slab_bytes(table);
 }
 
 int64_t shard_weights_bytes(const struct param_table *table)

@@ -79,6 +79,8 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(passes * sizeof *w->pass_losses, "losses", &w->pass_losses));
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
     SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
+    SHOAL_TRY(mem_alloc(order_record_bytes(c), "an order", &w->record));
+    SHOAL_TRY(mem_alloc(3 * members * sizeof *w->source, "who follows whom", &w->source));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 
@@ -167,6 +169,7 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     SHOAL_TRY(make_buffers(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(make_experts(w, resume));
+    SHOAL_TRY(worker_begin_outside(w, resume));
     SHOAL_TRY(parallel_create(w));
     measure_peak(w, c->run.steps - (resume ? resume->standing.step : 0));
     return SHOAL_OK;

@@ -2,6 +2,7 @@
 #include "worker/exchange.h"
 #include "comm/comm.h"
 #include "evo/operators.h"
+#include "evo/select.h"
 #include "worker/worker.h"
 
 static bool attracts(const struct config *c, enum attractor a)
@@ -19,7 +20,8 @@ bool exchange_keeps_mean(const struct config *c)
 
 bool exchange_keeps_inbox(const struct config *c, int workers)
 {
-    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST));
+    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
+                           attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
 }
 
 int exchange_slabs(const struct config *c)
@@ -34,8 +36,21 @@ struct round {
     const struct config *c;
     int workers;
     bool best_is_mean;
-    bool mean_fresh; /* every worker holds the mean of the weights already */
+    bool judged; /* right after a judging */
 };
+
+/* Of n elements that go from expert to expert, each to another worker. */
+static double follow_traffic(const struct round *r, const struct evo_rule *rule, double n)
+{
+    const int experts = r->c->population.experts;
+    int followers = experts / 2;
+    if (!r->judged || r->workers == 1) return 0;
+    if (rule->attractor == ATTRACT_TOP) {
+        const int share = (int)(r->c->evolution.top * experts);
+        followers = share < 1 ? 1 : share;
+    }
+    return followers * n * (double)sizeof(float);
+}
 
 /* For one group of n elements. */
 static double group_traffic(const struct round *r, const struct evo_rule *rule, double n)
@@ -45,20 +60,21 @@ static double group_traffic(const struct round *r, const struct evo_rule *rule, 
     const bool is_mean =
         rule->attractor == ATTRACT_MEAN || (rule->attractor == ATTRACT_BEST && r->best_is_mean);
     if (!evo_rule_active(rule)) return 0;
+    if (select_applies((enum attractor)rule->attractor)) return slabs * follow_traffic(r, rule, n);
     if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n);
-    if (r->mean_fresh && !moments) return 0;
+    if (r->judged && r->c->evolution.recombine && !moments) return 0; /* it is there already */
     return slabs * comm_sum_traffic(r->workers, r->c->population.experts, n);
 }
 
 /* A round with the member as best that makes it cost most. */
 static double round_traffic(const struct config *c, const struct param_table *table, int workers,
-                            bool mean_fresh)
+                            bool judged)
 {
     const double body = (double)(table->body_end - table->body_begin);
     const double io = (double)table->n_params - body;
     double most = 0;
     for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
-        const struct round r = {c, workers, best_is_mean != 0, mean_fresh};
+        const struct round r = {c, workers, best_is_mean != 0, judged};
         const double bytes =
             group_traffic(&r, &c->evolution.body, body) + group_traffic(&r, &c->evolution.io, io);
         if (bytes > most) most = bytes;
@@ -76,10 +92,9 @@ struct traffic exchange_traffic(const struct config *c, const struct param_table
     }
     const double judge = (double)c->evolution.judge;
     const double between = judge / (double)c->evolution.every - 1;
-    const bool fresh = c->evolution.recombine;
     struct traffic t = {.round = round_traffic(c, table, workers, false),
-                        .judging = round_traffic(c, table, workers, fresh)};
-    if (fresh)
+                        .judging = round_traffic(c, table, workers, true)};
+    if (c->evolution.recombine)
         t.judging += comm_sum_traffic(workers, c->population.experts, (double)table->n_params);
     t.per_step = (t.judging + between * t.round) / judge;
     return t;

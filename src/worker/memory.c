@@ -46,6 +46,7 @@ static void count_exchange(struct memory *m, const struct config *c,
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
     if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
     if (exchange_keeps_mean(c)) m->bytes[MEMORY_MEAN] = slabs;
+    if (evo_outer_steps(c)) m->bytes[MEMORY_OUTER] = 2 * table->n_params * (int64_t)sizeof(float);
     if (worker_is_parallel(c))
         m->bytes[MEMORY_REPLICAS] = own * table->n_params * (int64_t)sizeof(float);
     if (!exchange_keeps_mean(c) && !worker_is_parallel(c)) return;
@@ -89,6 +90,7 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_ACTIVATIONS] = "activations",
         [MEMORY_MEAN] = "mean",
         [MEMORY_INBOX] = "inbox",
+        [MEMORY_OUTER] = "outer_steps",
         [MEMORY_REPLICAS] = "replica_gradients",
         [MEMORY_BATCH] = "batch",
         [MEMORY_SCRATCH] = "kernel_scratch",

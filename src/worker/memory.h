@@ -17,6 +17,7 @@ enum memory_item {
     MEMORY_ACTIVATIONS,
     MEMORY_MEAN,     /* of the experts */
     MEMORY_INBOX,    /* another worker's expert */
+    MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
     MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets */
     MEMORY_SCRATCH,  /* of kernels */

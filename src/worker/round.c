@@ -9,22 +9,11 @@
 #include "base/clock.h"
 #include "evo/operators.h"
 #include "evo/plan.h"
+#include "evo/select.h"
 #include "optim/optim.h"
 #include "worker/worker_impl.h"
 
-/* What a group is pulled toward in this round. */
-struct pull {
-    const struct evo_rule *rule;
-    enum param_group group;
-    int member;         /* K: the mean; -1: the group does not evolve now */
-    struct slabs slabs; /* where the member's values are, for the group's ranges */
-};
-
-struct range {
-    int64_t begin, end;
-};
-
-static int group_ranges(const struct param_table *t, enum param_group group, struct range out[2])
+int worker_group_ranges(const struct param_table *t, enum param_group group, struct range out[2])
 {
     if (group == GROUP_BODY) {
         out[0] = (struct range){t->body_begin, t->body_end};
@@ -54,7 +43,7 @@ static enum shoal_status fetch(struct worker *w, struct pull *p, const struct li
     const bool is_mean = p->member == experts;
     const int root = is_mean ? 0 : worker_of_expert(p->member, w->workers, experts);
     struct range range[2];
-    const int ranges = group_ranges(w->table, p->group, range);
+    const int ranges = worker_group_ranges(w->table, p->group, range);
     if (is_mean) {
         p->slabs = w->mean;
     } else if (root == w->number) {
@@ -69,12 +58,13 @@ static enum shoal_status fetch(struct worker *w, struct pull *p, const struct li
         } else if (moments || !w->mean_fresh) {
             SHOAL_TRY(worker_mean(w, live, range[i].begin, range[i].end, moments));
         }
+        if (p->rule->attractor == ATTRACT_MEAN)
+            SHOAL_TRY(worker_step_outside(w, range[i].begin, range[i].end));
     }
     return SHOAL_OK;
 }
 
-/* Move one expert's group. */
-static enum shoal_status evolve(struct worker *w, struct expert *e, const struct pull *p,
+enum shoal_status worker_evolve(struct worker *w, struct expert *e, const struct pull *p,
                                 int64_t step, bool dead)
 {
     const struct config *c = w->cfg;
@@ -160,13 +150,17 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
         pull[g].member = choose(w, pull[g].rule, order, step, &live);
         if (pull[g].member >= 0) SHOAL_TRY(fetch(w, &pull[g], &live));
     }
+    if (w->outer.agreed) w->mean_fresh = false; /* outer steps have left it behind */
     const int member = pull[0].member >= 0 ? pull[0].member : pull[1].member;
-    if (member < 0) return SHOAL_OK;
+    bool moved = member >= 0;
     for (int g = 0; g < 2; g++) {
+        if (judged && select_applies((enum attractor)pull[g].rule->attractor))
+            SHOAL_TRY(worker_follow(w, &pull[g], &live, step, &moved));
         for (int i = 0; pull[g].member >= 0 && i < w->n_own; i++) {
             struct expert *e = w->own[i].expert;
-            SHOAL_TRY(evolve(w, e, &pull[g], step, !live_has(&live, e->number)));
+            SHOAL_TRY(worker_evolve(w, e, &pull[g], step, !live_has(&live, e->number)));
         }
     }
+    if (!moved) return SHOAL_OK;
     return report_round(w, step, member, clock_now_s() - start_s, comm_bytes_sent(w->comm) - sent);
 }

@@ -27,6 +27,19 @@ struct slabs {
     float *weights, *m, *v; /* n_params f32 on the device; m and v NULL unless inherited */
 };
 
+/* What a group is pulled toward in a round. */
+struct pull {
+    const struct evo_rule *rule;
+    enum param_group group;
+    int member;         /* K: the mean; -1: the group does not evolve now */
+    struct slabs slabs; /* where the member's values are, for the group's ranges */
+};
+
+/* Elements of a slab. */
+struct range {
+    int64_t begin, end;
+};
+
 struct worker {
     const struct config *cfg; /* borrowed */
     struct comm *comm;        /* borrowed */
@@ -44,10 +57,14 @@ struct worker {
     int32_t *tokens, *targets; /* (micro, context) on the host */
     struct slabs mean;         /* of the live experts; slabs NULL where nothing needs them */
     struct slabs inbox;        /* an attractor that came from another worker */
+    struct shard_outer outer;  /* NULL unless the mean is left behind by outer steps */
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
     const float **parts;       /* n_own: the live experts' slabs that go into a sum */
     double *fitness;           /* K + 1 members, at the last judging */
     double *alive;             /* K: whose last training loss was finite, during a round */
+    unsigned char *record;     /* the last order as it came, and what followed it: */
+    const uint16_t *ranked;    /* K: the experts, best first; only where a rule compares them */
+    int32_t *source;           /* 3 K: whom each expert follows, and room to find out */
     struct slice judging;      /* of the held-out text */
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
@@ -92,6 +109,16 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order);
  * workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged);
+/* Where a group's tensors lie in a slab: the body is one range, io the two around it. Returns how
+ * many. */
+int worker_group_ranges(const struct param_table *t, enum param_group group, struct range out[2]);
+/* Move an expert's group toward p->member, whose values are in p->slabs. */
+enum shoal_status worker_evolve(struct worker *w, struct expert *e, const struct pull *p,
+                                int64_t step, bool dead);
+/* follow.c: move a group of every expert that follows another one (select.h) in the round after a
+ * judging. *moved becomes true if any does, on all workers alike. Collective over the workers. */
+enum shoal_status worker_follow(struct worker *w, struct pull *p, const struct live_set *live,
+                                int64_t step, bool *moved);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 
@@ -99,6 +126,12 @@ bool worker_evolves(const struct config *cfg);
  * Collective over the workers. */
 enum shoal_status worker_mean(struct worker *w, const struct live_set *live, int64_t begin,
                               int64_t end, bool with_moments);
+
+/* mean.c: what outer steps need, at the beginning of a run or as it was saved; and one such step
+ * from w->mean.weights[begin .. end), in place, which then is no mean any more. Both do nothing
+ * where no outer steps are taken. Not collective. */
+enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_index *resume);
+enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t end);
 
 /* Write best.h5 if this worker holds member `best`. Not collective. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);

@@ -71,6 +71,38 @@ void test_broadcast_from_every_root(void **state)
     broadcast(c, 0, 0);
 }
 
+/* All workers go through the same list of moves; each takes part in its own. */
+static void move(struct comm *c, int from, int to, int64_t n)
+{
+    const int me = comm_worker(c);
+    float *there = new_there(c, me, n);
+    const uint64_t before = comm_bytes_sent(c);
+    if (me == from || me == to) OK(comm_move(c, there, n, from, to));
+    assert_int_equal(comm_bytes_sent(c) - before,
+                     me == from ? (uint64_t)n * sizeof(float) : (uint64_t)0);
+    float *slab = bring_back(c, there, n);
+    for (int64_t i = 0; i < n; i++)
+        assert_true(slab[i] == element(me == to ? from : me, i));
+    assert_true(slab[n] == 77.0f);
+    mem_free(slab);
+}
+
+void test_moves_between_all_pairs(void **state)
+{
+    struct comm *c = job(state);
+    if (!comm_is_worker(c)) return;
+    const int workers = comm_workers(c);
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        comm_set_chunk(c, chunks[chunk]);
+        for (int from = 0; from < workers; from++)
+            for (int to = 0; to < workers; to++)
+                if (from != to) move(c, from, to, 103);
+    }
+    comm_set_chunk(c, WHOLE);
+    if (workers > 1) move(c, workers - 1, 0, 1000003);
+    if (workers > 1) move(c, 0, workers - 1, 0);
+}
+
 /* Sum `total` parts, worker w holding parts [first_of(w), first_of(w + 1)), and compare with the
  * plain loop bit for bit. */
 static void sum(struct comm *c, int total, int (*first_of)(int w, int workers, int total),
