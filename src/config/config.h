@@ -96,6 +96,7 @@ struct config {
         int layers_per_expert; /* 0: model.layers / experts */
         int init;              /* enum init_mode */
         int mode;              /* enum population_mode */
+        double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
     struct {
         char train[SHOAL_MAX_PATH]; /* glob of token shards */
@@ -129,6 +130,8 @@ struct config {
         int wire;            /* 0: f32 */
         int fitness_batches; /* batches of train.batch windows in the held-out slice */
         double top;          /* share of the experts that ATTRACT_TOP calls best, and worst */
+        bool inherit_lr;     /* who takes weights by ATTRACT_TOP or _PAIR takes the learning rate */
+        double perturb_lr;   /* and multiplies or divides it by this */
         struct {
             double lr, momentum; /* of a Nesterov step along the way of the mean; 1, 0: none */
         } outer;

@@ -114,6 +114,8 @@ const struct option option_table[] = {
      .help = "whether experts start from the same weights"},
     {CHOICE(population.mode, mode_names), .fallback = "evolve",
      .help = "data_parallel: experts are replicas that average their gradients in every step"},
+    {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
+     .help = "experts begin with learning rates from train.lr / this to train.lr * this"},
 
     {ANY(data.train), .fallback = "",
      .help = "pattern of token shards, like data/train_*.bin, made by shoal tokenize"},
@@ -169,6 +171,10 @@ const struct option option_table[] = {
     {NUMBER(evolution.top, 0, 0.5), .fallback = "0.25",
      .help =
          "attractor top: share of the experts that is followed, and that follows; at least one"},
+    {ANY(evolution.inherit_lr), .fallback = "false",
+     .help = "attractors top, pair: whether the learning rate is taken with the weights"},
+    {NUMBER(evolution.perturb_lr, 1, 10), .fallback = "1",
+     .help = "factor by which a learning rate that was taken is then multiplied or divided"},
     {NUMBER(evolution.outer.lr, 0, 10), .fallback = "1",
      .help = "attractor mean: step along the way from the last mean to the next; 1: all of it"},
     {NUMBER(evolution.outer.momentum, 0, 1), .below_max = true, .fallback = "0",

@@ -107,6 +107,8 @@ static const struct preset presets[] = {
       {"evolution.every", "100"},
       {"evolution.judge", "100"},
       {"evolution.top", "0.25"},
+      {"evolution.inherit_lr", "true"},
+      {"evolution.perturb_lr", "1.2"},
       {"evolution.body.attractor", "top"},
       {"evolution.body.social", "1"},
       {"evolution.body.moments", "inherit"},

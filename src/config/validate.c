@@ -135,6 +135,10 @@ static enum shoal_status check_parallel(const struct config *c, const char **key
     AGREE(!c->evolution.recombine, "population.mode evolution.recombine",
           "evolution.recombine true: with population.mode data_parallel the mean of the experts is "
           "each of them; leave it out");
+    AGREE(c->population.lr_spread == 1, "population.mode population.lr_spread",
+          "population.lr_spread %g: with population.mode data_parallel all experts take the same "
+          "steps; leave it out",
+          c->population.lr_spread);
     AGREE(c->population.init == INIT_SAME, "population.mode population.init",
           "population.init different: with population.mode data_parallel all experts are replicas "
           "and start from the same weights; leave it out");
@@ -167,6 +171,15 @@ static enum shoal_status check_selection(const struct config *c, const char **ke
     AGREE(!selects || c->population.experts > 1,
           "population.experts evolution.preset evolution.body.attractor evolution.io.attractor",
           "population.experts 1: the attractors top and pair compare experts; use at least 2");
+    AGREE(selects || !c->evolution.inherit_lr,
+          "evolution.inherit_lr evolution.preset evolution.body.attractor evolution.io.attractor",
+          "evolution.inherit_lr true: a learning rate is taken from one expert, and only the "
+          "attractors top and pair name one for each; leave it out, or use one of these");
+    AGREE(c->evolution.inherit_lr || c->evolution.perturb_lr == 1,
+          "evolution.perturb_lr evolution.inherit_lr",
+          "evolution.perturb_lr %g: what is perturbed is the learning rate that was taken with the "
+          "weights, and evolution.inherit_lr is false; set it to true, or leave this out",
+          c->evolution.perturb_lr);
     return SHOAL_OK;
 }
 

@@ -182,6 +182,8 @@ static enum shoal_status record_report(struct coordinator *c, const struct repor
         return record_evaluation(c, r, now_s);
     case REPORT_ROUND:
         return metrics_write_round(c->metrics, now_s, r);
+    case REPORT_LINEAGE:
+        return metrics_write_lineage(c->metrics, now_s, r);
     case REPORT_WROTE:
         record_shard(c, r);
         return SHOAL_OK;

@@ -43,6 +43,11 @@ enum shoal_status metrics_write_judging(struct metrics *m, double time_s, const 
                                         int experts, int members, const struct standing *standing);
 /* {"event":"round","source","seconds","bytes"} */
 enum shoal_status metrics_write_round(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"lineage","expert","kind":"stayed", "moved", "copied" or
+ * "revived","body","io","distance", "lr_scale"}: what an expert did in the round after a judging;
+ * body, io: the member that each group of tensors followed, -1 for none; distance: norm of the
+ * change as a share of the norm before. */
+enum shoal_status metrics_write_lineage(struct metrics *m, double time_s, const struct report *r);
 /* {"event":"snapshot","seconds","stall_s","bytes"}: from the order to the commit, of which the
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,

@@ -278,6 +278,7 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
     case REPORT_EVAL:
         hear_eval(s, &event->report, out);
         return SHOAL_OK;
+    case REPORT_LINEAGE:
     case REPORT_DEVICE:
         return SHOAL_OK;
     case REPORT_ROUND:

@@ -40,5 +40,7 @@ bool evo_outer_steps(const struct config *c);
  * agreed begins as the weights that all experts started from, v as zero. */
 enum shoal_status evo_outer_step(struct device *dev, float *mean, float *agreed, float *velocity,
                                  int64_t n, const struct config *c);
+/* Whether all tensors of a group become exactly the attractor's. */
+bool evo_rule_copies(const struct evo_rule *rule);
 /* Remember the present weights when fitness is this expert's lowest so far (finite). */
 enum shoal_status evo_note_own_best(struct expert *e);

@@ -73,6 +73,13 @@ double plan_spread(const double *fitness, int experts)
     return highest > lowest ? highest - lowest : 0.0;
 }
 
+double plan_lr_scale(const struct config *c, int expert)
+{
+    const int experts = c->population.experts;
+    if (experts == 1) return 1.0;
+    return pow(c->population.lr_spread, 2.0 * expert / (experts - 1) - 1.0);
+}
+
 int plan_attractor(const struct evo_rule *rule, int best, int64_t round, int experts,
                    const struct live_set *live)
 {

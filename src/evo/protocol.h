@@ -16,6 +16,8 @@ enum report_kind {
                         attractor */
     REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
                         the worker has held so far} */
+    REPORT_LINEAGE,  /* what became of an expert in the round after a judging: value = {distance,
+                        lr_scale, kind}, count = {body, io}, as in a lineage_row (ledger.h) */
     REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                      a token takes} */
 };

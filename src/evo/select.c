@@ -49,6 +49,11 @@ bool select_applies(enum attractor attractor)
     return attractor == ATTRACT_TOP || attractor == ATTRACT_PAIR;
 }
 
+double select_rate(const struct selection *s, int expert, double rate, double factor)
+{
+    return draw(s, RNG_PERTURB, (uint32_t)expert, 0, 2) == 0 ? rate * factor : rate / factor;
+}
+
 void select_sources(enum attractor attractor, const struct selection *s, int32_t *source,
                     int32_t *room)
 {

@@ -1,8 +1,8 @@
 /* select.h - rules under which experts follow different ones: who follows whom. Pure.
  *
  * They compare experts by the last judging, and what has moved since would be compared by what it
- * no longer is; so they hold in the round right after a judging only. Nobody who is followed
- * follows: a copy is never of something half moved. */
+ * no longer is; so they hold in the round right after a judging only, the first one excepted.
+ * Nobody who is followed follows: a copy is never of something half moved. */
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
@@ -19,6 +19,9 @@ struct selection {
 
 /* Whether this attractor differs from expert to expert. */
 bool select_applies(enum attractor attractor);
+/* What becomes of a learning rate that expert `expert` takes in this round: it is multiplied by
+ * factor or divided by it, as drawn. */
+double select_rate(const struct selection *s, int expert, double rate, double factor);
 /* source[k]: the expert that expert k moves toward, -1: it stays. ATTRACT_TOP: each of the worst
  * top * n of the n living, at least one, follows one of as many best, drawn for it. ATTRACT_PAIR:
  * the living are drawn into pairs and the worse of two follows the better; of an odd number one

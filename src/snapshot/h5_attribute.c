@@ -133,3 +133,8 @@ enum shoal_status h5_get_text(const struct h5 *h, const char *group, const char 
     H5free_memory(found);
     return st;
 }
+
+bool h5_has_attribute(const struct h5 *h, const char *group, const char *name)
+{
+    return H5Aexists_by_name(h->file, group, name, H5P_DEFAULT) > 0;
+}

@@ -4,6 +4,7 @@
  * All workers go through the same list in the same order, each through the moves that concern it,
  * so that no two wait for each other; whoever is followed does not move (select.h), so that it does
  * not matter when its weights are taken. */
+#include <string.h>
 #include "comm/comm.h"
 #include "evo/select.h"
 #include "worker/worker_impl.h"
@@ -23,41 +24,66 @@ static enum shoal_status move_group(struct worker *w, const struct pull *p, int 
     return SHOAL_OK;
 }
 
-/* Expert k, on worker `to`, takes its step toward p->member. */
-static enum shoal_status follow(struct worker *w, struct pull *p, int k, int64_t step, bool dead)
+enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k)
 {
     const int experts = w->cfg->population.experts;
+    p->member = p->source[k];
+    if (p->member < 0) return SHOAL_OK;
     const int from = worker_of_expert(p->member, w->workers, experts);
     const int to = worker_of_expert(k, w->workers, experts);
-    if (from != w->number && to != w->number) return SHOAL_OK;
     p->slabs = w->inbox;
     if (from == w->number) {
         const struct expert *e = w->own[p->member - w->first].expert;
         p->slabs = (struct slabs){e->weights, e->adam_m, e->adam_v};
     }
-    if (from != to) SHOAL_TRY(move_group(w, p, from, to));
-    if (to != w->number) return SHOAL_OK;
-    return worker_evolve(w, w->own[k - w->first].expert, p, step, dead);
+    const bool concerned = from == w->number || to == w->number;
+    return from != to && concerned ? move_group(w, p, from, to) : SHOAL_OK;
 }
 
-enum shoal_status worker_follow(struct worker *w, struct pull *p, const struct live_set *live,
-                                int64_t step, bool *moved)
+static struct selection selection_of(const struct worker *w, const struct live_set *live,
+                                     int64_t step)
 {
     const struct config *c = w->cfg;
-    const int experts = c->population.experts;
-    const struct selection selection = {.experts = experts,
-                                        .seed = (uint64_t)c->run.seed,
-                                        .round = step / c->evolution.every,
-                                        .live = live,
-                                        .ranked = w->ranked,
-                                        .top = c->evolution.top};
-    select_sources((enum attractor)p->rule->attractor, &selection, w->source, w->source + experts);
-    for (int k = 0; k < experts; k++) {
-        p->member = w->source[k];
-        if (p->member < 0) continue;
-        *moved = true;
-        SHOAL_TRY(follow(w, p, k, step, !live_has(live, k)));
+    return (struct selection){.experts = c->population.experts,
+                              .seed = (uint64_t)c->run.seed,
+                              .round = step / c->evolution.every,
+                              .live = live,
+                              .ranked = w->ranked,
+                              .top = c->evolution.top};
+}
+
+void worker_find_sources(struct worker *w, struct pull *p, const struct live_set *live,
+                         int64_t step)
+{
+    const int experts = w->cfg->population.experts;
+    const struct selection selection = selection_of(w, live, step);
+    int32_t *const source = w->source + (p->group == GROUP_BODY ? 0 : experts);
+    select_sources((enum attractor)p->rule->attractor, &selection, source, w->source + 2 * experts);
+    p->source = source;
+}
+
+/* What every expert's learning rate is, on all workers. */
+static enum shoal_status share_rates(struct worker *w)
+{
+    const int experts = w->cfg->population.experts;
+    memset(w->rates, 0, (size_t)experts * sizeof *w->rates);
+    for (int i = 0; i < w->n_own; i++)
+        w->rates[w->first + i] = w->own[i].expert->lr_scale;
+    return comm_sum_values(w->comm, w->rates, experts);
+}
+
+enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source,
+                                       const struct live_set *live, int64_t step)
+{
+    const struct config *c = w->cfg;
+    const struct selection selection = selection_of(w, live, step);
+    if (!source || !c->evolution.inherit_lr) return SHOAL_OK;
+    SHOAL_TRY(share_rates(w));
+    for (int i = 0; i < w->n_own; i++) {
+        struct expert *e = w->own[i].expert;
+        const int member = source[e->number];
+        if (member < 0) continue;
+        e->lr_scale = select_rate(&selection, e->number, w->rates[member], c->evolution.perturb_lr);
     }
-    p->member = -1;
     return SHOAL_OK;
 }

@@ -78,7 +78,7 @@ enum shoal_status worker_evolve(struct worker *w, struct expert *e, const struct
                                      .dead = dead,
                                      .seed = (uint64_t)c->run.seed,
                                      .round = (uint32_t)(step / c->evolution.every),
-                                     .lr = (float)optim_lr(c, step > 0 ? step : 1),
+                                     .lr = (float)(optim_lr(c, step > 0 ? step : 1) * e->lr_scale),
                                      .beta1 = (float)c->train.beta1,
                                      .beta2 = (float)c->train.beta2,
                                      .eps = (float)c->train.eps};
@@ -135,6 +135,40 @@ static enum shoal_status report_round(struct worker *w, int64_t step, int member
     return comm_report(w->comm, &r, sizeof r);
 }
 
+/* What each group is pulled toward; what all follow is brought here. *moves: whether anything will
+ * move, on any worker. */
+static enum shoal_status find_pulls(struct worker *w, const struct order *order, int64_t step,
+                                    bool judged, const struct live_set *live, struct pull *pull,
+                                    bool *moves)
+{
+    for (int g = 0; g < 2; g++) {
+        struct pull *p = &pull[g];
+        p->member = choose(w, p->rule, order, step, live);
+        if (p->member >= 0) SHOAL_TRY(fetch(w, p, live));
+        /* Before the first step there is nothing to choose by. */
+        if (judged && step > 0 && select_applies((enum attractor)p->rule->attractor))
+            worker_find_sources(w, p, live, step);
+        *moves = *moves || p->member >= 0 || p->source;
+    }
+    if (w->outer.agreed) w->mean_fresh = false; /* outer steps have left it behind */
+    return SHOAL_OK;
+}
+
+/* Expert k takes its steps, on the worker that owns it; others may have to give it something. */
+static enum shoal_status move_expert(struct worker *w, struct pull *pull, int k, int64_t step,
+                                     bool judged, bool dead)
+{
+    const bool is_own = k >= w->first && k < w->first + w->n_own;
+    struct own *own = is_own ? &w->own[k - w->first] : NULL;
+    for (int g = 0; g < 2; g++)
+        if (pull[g].source) SHOAL_TRY(worker_fetch_for(w, &pull[g], k));
+    if (!is_own) return SHOAL_OK;
+    if (judged) SHOAL_TRY(lineage_begin(w, own->expert));
+    for (int g = 0; g < 2; g++)
+        if (pull[g].member >= 0) SHOAL_TRY(worker_evolve(w, own->expert, &pull[g], step, dead));
+    return judged ? lineage_end(w, own, pull, step, dead) : SHOAL_OK;
+}
+
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged)
 {
@@ -144,23 +178,15 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
     struct live_set live = {0};
     struct pull pull[] = {{.rule = &c->evolution.body, .group = GROUP_BODY},
                           {.rule = &c->evolution.io, .group = GROUP_IO}};
+    bool moves = false;
     if (!worker_evolves(c)) return SHOAL_OK;
     SHOAL_TRY(find_live(w, order, judged, &live));
-    for (int g = 0; g < 2; g++) {
-        pull[g].member = choose(w, pull[g].rule, order, step, &live);
-        if (pull[g].member >= 0) SHOAL_TRY(fetch(w, &pull[g], &live));
-    }
-    if (w->outer.agreed) w->mean_fresh = false; /* outer steps have left it behind */
+    SHOAL_TRY(find_pulls(w, order, step, judged, &live, pull, &moves));
+    if (!moves) return SHOAL_OK;
     const int member = pull[0].member >= 0 ? pull[0].member : pull[1].member;
-    bool moved = member >= 0;
-    for (int g = 0; g < 2; g++) {
-        if (judged && select_applies((enum attractor)pull[g].rule->attractor))
-            SHOAL_TRY(worker_follow(w, &pull[g], &live, step, &moved));
-        for (int i = 0; pull[g].member >= 0 && i < w->n_own; i++) {
-            struct expert *e = w->own[i].expert;
-            SHOAL_TRY(worker_evolve(w, e, &pull[g], step, !live_has(&live, e->number)));
-        }
-    }
-    if (!moved) return SHOAL_OK;
+    const int32_t *const source = pull[0].source ? pull[0].source : pull[1].source;
+    SHOAL_TRY(worker_inherit_rates(w, source, &live, step));
+    for (int k = 0; k < c->population.experts; k++)
+        SHOAL_TRY(move_expert(w, pull, k, step, judged, !live_has(&live, k)));
     return report_round(w, step, member, clock_now_s() - start_s, comm_bytes_sent(w->comm) - sent);
 }

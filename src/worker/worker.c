@@ -66,6 +66,7 @@ void worker_destroy(struct worker **worker)
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
+        mem_free(w->own[i].past.lineage);
     }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
@@ -88,6 +89,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->alive);
     mem_free(w->record);
     mem_free(w->source);
+    mem_free(w->rates);
     mem_free(w->pass_losses);
     mem_free(w->config_text);
     mem_free(w);

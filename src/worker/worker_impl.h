@@ -15,8 +15,9 @@
 /* An expert this worker owns, and what it remembers about it. */
 struct own {
     struct expert *expert;
-    struct shard_past past; /* its judgings are owned */
-    int64_t room;           /* rows allocated for them */
+    struct shard_past past; /* its tables are owned */
+    int64_t room;           /* rows allocated for them, */
+    int64_t lineage_room;   /* and for its lineage */
     double loss_sum;        /* training losses since the last judging */
     int64_t losses;
     double last_loss; /* of the last training step */
@@ -31,8 +32,9 @@ struct slabs {
 struct pull {
     const struct evo_rule *rule;
     enum param_group group;
-    int member;         /* K: the mean; -1: the group does not evolve now */
-    struct slabs slabs; /* where the member's values are, for the group's ranges */
+    int member;            /* K: the mean; -1: the group does not evolve now */
+    const int32_t *source; /* K: member for each expert, where they differ; else NULL */
+    struct slabs slabs;    /* where the member's values are, for the group's ranges */
 };
 
 /* Elements of a slab. */
@@ -64,7 +66,8 @@ struct worker {
     double *alive;             /* K: whose last training loss was finite, during a round */
     unsigned char *record;     /* the last order as it came, and what followed it: */
     const uint16_t *ranked;    /* K: the experts, best first; only where a rule compares them */
-    int32_t *source;           /* 3 K: whom each expert follows, and room to find out */
+    int32_t *source;           /* 4 K: whom each expert follows, by group, and room to find out */
+    double *rates;             /* K: learning rates, where they are inherited */
     struct slice judging;      /* of the held-out text */
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
@@ -115,10 +118,23 @@ int worker_group_ranges(const struct param_table *t, enum param_group group, str
 /* Move an expert's group toward p->member, whose values are in p->slabs. */
 enum shoal_status worker_evolve(struct worker *w, struct expert *e, const struct pull *p,
                                 int64_t step, bool dead);
-/* follow.c: move a group of every expert that follows another one (select.h) in the round after a
- * judging. *moved becomes true if any does, on all workers alike. Collective over the workers. */
-enum shoal_status worker_follow(struct worker *w, struct pull *p, const struct live_set *live,
-                                int64_t step, bool *moved);
+/* follow.c: set p->source, whom each expert follows in the round after a judging (select.h). */
+void worker_find_sources(struct worker *w, struct pull *p, const struct live_set *live,
+                         int64_t step);
+/* Set p->member and p->slabs for expert k, and bring its values from their worker to k's. Called by
+ * all workers for all k in the same order. */
+enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k);
+/* Own experts take the learning rates of those they follow, where evolution.inherit_lr says so;
+ * source NULL: nobody follows. Collective over the workers. */
+enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source,
+                                       const struct live_set *live, int64_t step);
+
+/* lineage.c: between these two an expert's weights move by pull[0] (body) and pull[1] (io); note
+ * how far in its history, and report it. The model's gradients are lost meanwhile. Not collective.
+ */
+enum shoal_status lineage_begin(struct worker *w, const struct expert *e);
+enum shoal_status lineage_end(struct worker *w, struct own *own, const struct pull *pull,
+                              int64_t step, bool dead);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 

@@ -105,6 +105,16 @@ static void test_refused_evolution(void **state)
          "the common start"},
         {"evolution: {preset: tournament}\npopulation: {experts: 1}\n",
          "x.yaml:2: population.experts 1: the attractors top and pair compare experts"},
+        {"population: {mode: data_parallel, lr_spread: 2}\n",
+         "x.yaml:1: population.lr_spread 2: with population.mode data_parallel all experts take "
+         "the "
+         "same steps"},
+        {"evolution:\n  inherit_lr: true\n",
+         "x.yaml:2: evolution.inherit_lr true: a learning rate is taken from one expert"},
+        {"evolution:\n  preset: tournament\n  perturb_lr: 1.1\n",
+         "x.yaml:3: evolution.perturb_lr 1.1: what is perturbed is the learning rate that was "
+         "taken"},
+        {"population: {lr_spread: 0.5}\n", "population.lr_spread must be a number from 1 to 100"},
         {"evolution: {top: 0.6}\n", "evolution.top must be a number from 0 to 0.5"},
         {"evolution: {outer: {momentum: 1}}\n", "evolution.outer.momentum must be"},
     };
@@ -140,6 +150,8 @@ static void test_allowed_combinations(void **state)
         "evolution: {preset: copy, top: 0}\n",
         "evolution: {preset: tournament, io: {attractor: none}}\n",
         "evolution: {preset: diloco}\n",
+        "evolution: {preset: tournament, inherit_lr: true, perturb_lr: 1.3}\n",
+        "population: {lr_spread: 4}\n",
         "evolution: {preset: diloco, outer: {lr: 1, momentum: 0}}\npopulation: {init: different}\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

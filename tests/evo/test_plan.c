@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <math.h>
+#include <string.h>
 #include <cmocka.h>
 #include "evo/plan.h"
 
@@ -110,6 +111,24 @@ static void finds_the_attractor(void **state)
     assert_int_equal(plan_attractor(&last, 2, 4000000000000LL, EXPERTS, &all), 0);
 }
 
+static void rates_are_spread_evenly(void **state)
+{
+    (void)state;
+    struct config c;
+    memset(&c, 0, sizeof c);
+    c.population.experts = 5;
+    c.population.lr_spread = 4.0;
+    const double expected[] = {0.25, 0.5, 1.0, 2.0, 4.0};
+    for (int k = 0; k < 5; k++)
+        assert_true(fabs(plan_lr_scale(&c, k) - expected[k]) < 1e-12);
+    c.population.lr_spread = 1.0;
+    for (int k = 0; k < 5; k++)
+        assert_true(plan_lr_scale(&c, k) == 1.0);
+    c.population.experts = 1;
+    c.population.lr_spread = 4.0;
+    assert_true(plan_lr_scale(&c, 0) == 1.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +139,7 @@ int main(void)
         cmocka_unit_test(knows_who_lives),
         cmocka_unit_test(spread_ignores_the_dead),
         cmocka_unit_test(finds_the_attractor),
+        cmocka_unit_test(rates_are_spread_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

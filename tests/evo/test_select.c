@@ -164,6 +164,26 @@ static void draws_depend_on_seed_and_round_alone(void **state)
     assert_true(same_seed < 20 && same_round < 20);
 }
 
+static void rates_go_up_or_down(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 4000 };
+    int up = 0, alike = 0;
+    set_scene(&scene, MOST, 0, (1u << MOST) - 1);
+    for (int round = 0; round < ROUNDS; round++) {
+        scene.s.round = round;
+        const double first = select_rate(&scene.s, 0, 0.5, 1.25);
+        const double other = select_rate(&scene.s, 1, 0.5, 1.25);
+        assert_true(first == 0.625 || first == 0.4);
+        up += first > 0.5;
+        alike += (first > 0.5) == (other > 0.5);
+        assert_true(select_rate(&scene.s, 0, 0.5, 1) == 0.5);
+    }
+    /* Half of them, within five deviations of 32. */
+    assert_in_range(up, ROUNDS / 2 - 160, ROUNDS / 2 + 160);
+    assert_in_range(alike, ROUNDS / 2 - 160, ROUNDS / 2 + 160);
+}
+
 static void as_many_as_there_may_be(void **state)
 {
     (void)state;
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test(all_pairs_meet),
         cmocka_unit_test(the_top_is_followed_evenly),
         cmocka_unit_test(draws_depend_on_seed_and_round_alone),
+        cmocka_unit_test(rates_go_up_or_down),
         cmocka_unit_test(as_many_as_there_may_be),
         cmocka_unit_test(only_what_compares_travels_with_the_order),
     };

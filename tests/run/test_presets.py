@@ -15,7 +15,7 @@ STEPS = 40
 SHORT = [f"run.steps={STEPS}", "model.layers=4"]
 SELECTING = ["evolution.every=10", "evolution.judge=10", "snapshot.every=10"]
 RUNS = {
-    "copy": ["evolution.preset=copy", *SELECTING],
+    "copy": ["evolution.preset=copy", "population.lr_spread=3", *SELECTING],
     "tournament": ["evolution.preset=tournament", *SELECTING],
     "diloco": ["evolution.preset=diloco"],
     "parallel": ["population.mode=data_parallel", "train.skip=6", "train.skip_window=8"],
@@ -61,9 +61,16 @@ class Presets(RunTest):
                                    if isinstance(item, h5py.Dataset) else None)
         return found
 
+    def lineage(self, run, step):
+        """What each expert did in the round at a step, from the ledger."""
+        return {event["expert"]: event for event in events(run, "lineage")
+                if event["step"] == step}
+
     def test_copy(self):
-        """After each judging the worst of four is a copy of the best, moments included."""
+        """After each judging the worst of four is a copy of the best, moments included, and learns
+        a little faster or slower than the original."""
         run = self.same_everywhere("copy")
+        rates = {k: 3 ** (2 * k / 3 - 1) for k in range(EXPERTS)}
         for step in (10, 20, 30):
             fitness = judgings(run)[step]
             best, worst = int(np.argmin(fitness)), int(np.argmax(fitness))
@@ -71,8 +78,61 @@ class Presets(RunTest):
                 copied, original = (self.weights(run, k, step, group) for k in (worst, best))
                 for name, values in original.items():
                     np.testing.assert_array_equal(copied[name], values)
-            with h5py.File(shard_path(run, worst, step), "r") as file:
-                self.assertEqual(file.attrs["parent"], best)
+            found = self.lineage(run, step)
+            for expert, event in found.items():
+                source = best if expert == worst else -1
+                self.assertEqual(event["kind"], "copied" if expert == worst else "stayed")
+                self.assertEqual((event["body"], event["io"]), (source, source))
+            change = found[worst]["lr_scale"] / rates[best]
+            self.assertAlmostEqual(abs(np.log(change)), np.log(1.2))
+            rates[worst] = found[worst]["lr_scale"]
+            for expert, rate in rates.items():
+                self.assertAlmostEqual(found[expert]["lr_scale"], rate)
+                with h5py.File(shard_path(run, expert, step), "r") as file:
+                    self.assertAlmostEqual(file["state"].attrs["lr_scale"], rate)
+                    if expert == worst:
+                        self.assertEqual(file.attrs["parent"], best)
+        self.rates_are_used(run, rates)
+        self.inspected(run)
+
+    def rates_are_used(self, run, rates):
+        """In the last steps, after the last change, the experts' rates differ as the ledger says."""
+        used = {e["expert"]: e["lr"] for e in events(run, "step") if e["step"] == STEPS}
+        for expert in range(EXPERTS):
+            self.assertAlmostEqual(used[expert] / used[0], rates[expert] / rates[0])
+
+    def inspected(self, run):
+        """`inspect` shows rates and lineage; files that have neither are read as they were."""
+        def see(what):
+            return subprocess.run([SHOAL, "inspect", str(what), *json_flag], env=ENVIRONMENT, text=True,
+                                  capture_output=True, check=True).stdout
+        shard = shard_path(run, 1, STEPS)
+        json_flag = []
+        self.assertIn("lr scale", see(run))
+        self.assertIn("lr scale", see(shard))
+        json_flag = ["--json"]
+        found = json.loads(see(shard))
+        self.assertEqual([row["step"] for row in found["lineage"]], [10, 20, 30])
+        with h5py.File(shard, "r+") as file:
+            rows = file["history/lineage"][()]
+            self.assertEqual([row["distance"] for row in found["lineage"]], list(rows["distance"]))
+            self.assertEqual(found["lr_scale"], file["state"].attrs["lr_scale"])
+            del file["history/lineage"], file["state"].attrs["lr_scale"]
+        found = json.loads(see(shard))
+        self.assertEqual((found["lineage"], found["lr_scale"]), ([], 1))
+
+    def test_distance(self):
+        """How far the first copy was moved, from the same experts before and after."""
+        sets = [*SHORT, "population.lr_spread=3", "run.steps=20", *SELECTING]
+        before = self.train("distance-before", [*sets, "evolution.preset=none"])
+        after = self.train("distance-after", [*sets, "evolution.preset=copy"])
+        moved = [e for e in self.lineage(after, 10).values() if e["kind"] == "copied"]
+        self.assertEqual(len(moved), 1)
+        was, now = (np.concatenate([values.ravel().astype(np.float64) for _, values in
+                                    sorted(self.weights(run, moved[0]["expert"], 10).items())])
+                    for run in (before, after))
+        self.assertAlmostEqual(moved[0]["distance"],
+                               np.linalg.norm(now - was) / np.linalg.norm(was), 6)
 
     def test_tournament(self):
         """Two experts have taken the weights of two better ones, and kept their own moments."""
