@@ -54,6 +54,13 @@ class Presets(RunTest):
             most = found["judging_bytes" if event["step"] in judged else "round_bytes"]
             self.assertLessEqual(event["bytes"], 1.001 * most, event)
 
+    def right_after(self, name, step, out="after"):
+        """A run that ends one step after the round at `step`, with a step that learns nothing: its
+        last shards hold what the round made, weights exactly and moments nearly."""
+        return self.train(f"{name}-{out}-{step}", [
+            "model.layers=4", *RUNS[name], f"run.steps={step + 1}", "train.schedule=linear",
+            "train.lr_final=0", "train.beta1=0.99999", "train.beta2=0.99999"])
+
     def weights(self, run, expert, step, group="params"):
         found = {}
         with h5py.File(shard_path(run, expert, step), "r") as file:
@@ -74,10 +81,6 @@ class Presets(RunTest):
         for step in (10, 20, 30):
             fitness = judgings(run)[step]
             best, worst = int(np.argmin(fitness)), int(np.argmax(fitness))
-            for group in ("params", "optim/m", "optim/v"):
-                copied, original = (self.weights(run, k, step, group) for k in (worst, best))
-                for name, values in original.items():
-                    np.testing.assert_array_equal(copied[name], values)
             found = self.lineage(run, step)
             for expert, event in found.items():
                 source = best if expert == worst else -1
@@ -88,12 +91,28 @@ class Presets(RunTest):
             rates[worst] = found[worst]["lr_scale"]
             for expert, rate in rates.items():
                 self.assertAlmostEqual(found[expert]["lr_scale"], rate)
-                with h5py.File(shard_path(run, expert, step), "r") as file:
+                with h5py.File(shard_path(run, expert, step + 10), "r") as file:
                     self.assertAlmostEqual(file["state"].attrs["lr_scale"], rate)
                     if expert == worst:
                         self.assertEqual(file.attrs["parent"], best)
+        self.copies_are_whole()
         self.rates_are_used(run, rates)
         self.inspected(run)
+
+    def copies_are_whole(self):
+        run = self.right_after("copy", 20)
+        fitness = judgings(run)[20]
+        best, worst = int(np.argmin(fitness)), int(np.argmax(fitness))
+        copied, original = (self.weights(run, k, 21) for k in (worst, best))
+        for name, values in original.items():
+            np.testing.assert_array_equal(copied[name], values)
+        for group in ("optim/m", "optim/v"):
+            moments = [np.concatenate([v.ravel() for _, v in
+                                       sorted(self.weights(run, k, 21, group).items())])
+                       for k in range(EXPERTS)]
+            away = [np.linalg.norm(m - moments[worst]) for m in moments]
+            others = [away[k] for k in range(EXPERTS) if k not in (best, worst)]
+            self.assertLess(away[best], 0.6 * min(others), group)
 
     def rates_are_used(self, run, rates):
         """In the last steps, after the last change, the experts' rates differ as the ledger says."""
@@ -123,22 +142,22 @@ class Presets(RunTest):
 
     def test_distance(self):
         """How far the first copy was moved, from the same experts before and after."""
-        sets = [*SHORT, "population.lr_spread=3", "run.steps=20", *SELECTING]
-        before = self.train("distance-before", [*sets, "evolution.preset=none"])
-        after = self.train("distance-after", [*sets, "evolution.preset=copy"])
-        moved = [e for e in self.lineage(after, 10).values() if e["kind"] == "copied"]
+        run = self.right_after("copy", 20, "distance")
+        moved = [e for e in self.lineage(run, 20).values() if e["kind"] == "copied"]
         self.assertEqual(len(moved), 1)
         was, now = (np.concatenate([values.ravel().astype(np.float64) for _, values in
-                                    sorted(self.weights(run, moved[0]["expert"], 10).items())])
-                    for run in (before, after))
+                                    sorted(self.weights(run, moved[0]["expert"], step).items())])
+                    for step in (20, 21))
         self.assertAlmostEqual(moved[0]["distance"],
                                np.linalg.norm(now - was) / np.linalg.norm(was), 6)
 
     def test_tournament(self):
         """Two experts have taken the weights of two better ones, and kept their own moments."""
-        run = self.same_everywhere("tournament")
-        for step in (10, 20, 30):
+        self.same_everywhere("tournament")
+        for step in (10, 20):
+            run = self.right_after("tournament", step)
             fitness = judgings(run)[step]
+            step += 1
             weights = [self.weights(run, k, step)["wte/weight"] for k in range(EXPERTS)]
             equal = [(a, b) for a in range(EXPERTS) for b in range(a)
                      if np.array_equal(weights[a], weights[b])]
@@ -153,14 +172,15 @@ class Presets(RunTest):
 
     def test_diloco(self):
         """All stand where the outer step led, from what they last agreed on."""
-        run = self.same_everywhere("diloco")
-        for step in (20, 40):
+        self.same_everywhere("diloco")
+        run = self.right_after("diloco", 20)
+        for step in (20, 21):
             agreed = self.weights(run, 0, step, "evo/outer/agreed")
             self.assertTrue(any(np.any(v) for v in
                                 self.weights(run, 0, step, "evo/outer/velocity").values()))
             with h5py.File(shard_path(run, 1, step), "r") as file:
                 self.assertNotIn("outer", file["evo"])
-            for expert in range(EXPERTS if step == 20 else 0):  # the last is as judged
+            for expert in range(EXPERTS if step == 21 else 0):  # the other is as judged
                 for name, values in self.weights(run, expert, step).items():
                     np.testing.assert_array_equal(values, agreed[name])
 
