@@ -7,6 +7,7 @@ from typing import List, Optional, Sequence
 
 import numpy as np
 
+from .config import option_text
 from .costs import cost_of, pace
 from .figure import Figure, Section, aligned, quiet, smooth, window_for
 from .losses import STEP
@@ -71,7 +72,7 @@ def options_table(runs: Sequence[Run]) -> str:
     keys = list(dict.fromkeys(key for run in runs for key in run.config))
     differ = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1 and k not in ("run.name", "run.out")]
     rows = "".join(f"<tr><th scope=row><code>{escape(k)}</code></th>" + "".join(
-        f"<td>{escape(str(run.config.get(k, '–'))) or '(empty)'}</td>" for run in runs) + "</tr>" for k in differ)
+        f"<td>{escape(option_text(run.config.get(k)))}</td>" for run in runs) + "</tr>" for k in differ)
     if not rows:
         return "<p>All options but name and directory are the same.</p>"
     head = "".join(f"<th scope=col>{n}</th>" for n in names)

@@ -6,9 +6,18 @@ is read here, so that no YAML library is needed.
 from __future__ import annotations
 
 import json
-from typing import Dict, Union
+from typing import Dict, Optional, Union
 
 Value = Union[bool, int, float, str]
+
+
+def option_text(value: Optional[Value]) -> str:
+    """As it stands in the file; a dash where the run has no such option."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) or "(empty)"
 
 
 def _without_comment(text: str) -> str:

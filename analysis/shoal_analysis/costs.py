@@ -23,7 +23,7 @@ MOST_WORKERS = 24
 class Cost:
     """Seconds of the run by what they went into, and bytes."""
     wall_s: float
-    training_s: float      # of the workers, on average
+    training_s: float      # of worker 0
     rounds_s: float
     snapshots_s: float
     evaluations_s: float
@@ -45,20 +45,23 @@ class Cost:
 
 
 def training_seconds(run: Run) -> float:
-    """Tokens between two records over the speed at the second, summed over a worker's experts."""
+    """Of worker 0, whose rounds are the ones that are timed: tokens between two records over the speed at the
+    second, summed over its experts. An estimate: that speed is of the steps since the last round."""
     total = 0.0
-    for h in run.history:
+    for h in run.history[:max(1, run.n_experts // max(run.workers, 1))]:
         fresh = np.diff(h.tokens, prepend=0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             spent = fresh / h.tokens_per_s
-        total += float(spent[np.isfinite(spent)].sum())
-    return total / max(run.workers, 1)
+        total += float(spent[np.isfinite(spent) & (fresh > 0)].sum())
+    return total
 
 
 def cost_of(run: Run) -> Cost:
     total = lambda kind, key: float(np.nansum(column(run.metrics.of(kind), key)))  # noqa: E731
-    return Cost(run.time_s, training_seconds(run), float(np.nansum(run.rounds.seconds)), total("snapshot", "stall_s"),
-                total("eval", "seconds"), float(np.nansum(run.rounds.bytes)), run.step)
+    wall, rounds_s = run.time_s, float(np.nansum(run.rounds.seconds))
+    stalls, evaluations = total("snapshot", "stall_s"), total("eval", "seconds")
+    training = min(training_seconds(run), max(0.0, wall - rounds_s - stalls - evaluations))
+    return Cost(wall, training, rounds_s, stalls, evaluations, float(np.nansum(run.rounds.bytes)), run.step)
 
 
 def uncut_params(run: Run) -> float:
@@ -101,8 +104,8 @@ def where_time_went(run: Run, cost: Cost) -> Optional[Figure]:
              [Bars("c0", "", seconds / size, np.arange(len(parts)),
                    names=[f"{n}: {seconds_text(s)}, {percent_text(s / cost.wall_s)}" for n, s in parts])], height=210),
         f"Of {seconds_text(cost.wall_s)}: {said}.",
-        f"Of {seconds_text(cost.wall_s)} in all: {said}. Training is the mean over the workers, from each record's speed; "
-        "snapshots is the time in which the slowest worker did not train.",
+        f"Of {seconds_text(cost.wall_s)} in all: {said}. Training and rounds are those of worker 0, "
+        "training estimated from the speed at each record; snapshots is the time in which the slowest worker did not train.",
         Table(["spent_on", "seconds", "share"], [(n, s, s / cost.wall_s) for n, s in parts]))
 
 
@@ -136,7 +139,7 @@ def speed(run: Run) -> Tuple[np.ndarray, np.ndarray]:
 
 def throughput(run: Run) -> Optional[Figure]:
     edges, tokens = speed(run)
-    if len(tokens) == 0 or edges[-1] <= edges[0]:
+    if len(tokens) < 2 or edges[-1] <= edges[0]:
         return None
     rate = tokens / np.diff(edges)
     total = tokens.sum() / (edges[-1] - edges[0])
@@ -163,6 +166,28 @@ def _binned(x: np.ndarray, y: np.ndarray, bins: int = 150) -> Tuple[np.ndarray, 
     parts = [(x[a:b], y[a:b]) for a, b in zip(edges[:-1], edges[1:]) if b > a and np.isfinite(y[a:b]).any()]
     return (np.array([float(p.mean()) for p, _ in parts]), np.array([np.nanmin(q) for _, q in parts]),
             np.array([np.nanmedian(q) for _, q in parts]), np.array([np.nanmax(q) for _, q in parts]))
+
+
+def traffic(run: Run) -> Optional[Figure]:
+    r, parallel = run.rounds, data_parallel_bytes(run)
+    if run.workers < 2 or not np.nansum(r.bytes) > 0 or not (parallel > 0 and r.step[-1] > 0):
+        return None
+    sent = np.cumsum(np.nan_to_num(r.bytes))
+    other = parallel * r.step
+    size, unit = byte_unit(other)
+    positive = lambda v: np.where(v > 0, v / size, np.nan)  # noqa: E731
+    share = sent[-1] / other[-1]
+    return Figure(
+        "traffic", "Weights sent", Plot(STEP, Axis(f"sent since the start ({unit})", log=True),
+                                        [Line("cq", "data parallel would send", r.step, positive(other)),
+                                         Line("c0 strong", "rounds sent", r.step, positive(sent))]),
+        f"Rounds sent {bytes_text(float(sent[-1]))}, {percent_text(share)} of what data parallel training would send.",
+        f"All workers together, on a logarithmic axis: {bytes_text(float(sent[-1]))} in rounds, {percent_text(share)} of "
+        f"data parallel's. That is {bytes_text(parallel)} a step: a ring all-reduce of the float32 gradients of the "
+        f"uncut model of {uncut_params(run) / 1e6:.3g} M parameters. Judgings' means, at most one more each, are not "
+        "recorded.",
+        Table(["step", "rounds_bytes", "data_parallel_bytes"], rows_of(r.step, sent, other)),
+        [("c0", "rounds"), ("cq", "data parallel")])
 
 
 def rounds(run: Run) -> Optional[Figure]:
@@ -299,16 +324,10 @@ def incidents_table(run: Run) -> str:
 def section(run: Run) -> Section:
     made = Section("cost", "Time, traffic, memory")
     cost = cost_of(run)
-    for figure in (where_time_went(run, cost), throughput(run), rounds(run), snapshots(run), memory(run)):
+    for figure in (where_time_went(run, cost), throughput(run), rounds(run), traffic(run), snapshots(run),
+                   memory(run)):
         made.add(figure)
-    parallel = data_parallel_bytes(run)
-    if run.workers > 1 and cost.bytes_sent > 0:
-        made.notes.append(
-            f"Rounds sent {bytes_text(cost.bytes_sent)} in all, {bytes_text(cost.bytes_per_step)} a step, all workers "
-            f"together. Data parallel training of the uncut model ({uncut_params(run) / 1e6:.3g} M parameters) would "
-            f"send {bytes_text(parallel)} a step (a ring all-reduce of float32 gradients). Traffic of judgings, at most "
-            "one more mean each, is not recorded.")
-    elif run.workers == 1:
+    if run.workers == 1 and len(run.rounds):
         made.notes.append("One worker held all experts, so nothing was sent.")
     return made
 

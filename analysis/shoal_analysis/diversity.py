@@ -12,7 +12,6 @@ from typing import Any, Dict, List, Sequence, Tuple
 import h5py
 import numpy as np
 
-from .run import Run
 from .snapshots import Snapshot, open_file
 
 VALUES = 24_000_000        # to read at most for one Sample
@@ -126,4 +125,3 @@ def evenly(count: int, most: int) -> List[int]:
 
 def shards_of(snapshots: Sequence[Snapshot], experts: Sequence[int]) -> List[Any]:
     return [s.shards[k] for s in snapshots for k in experts]
-

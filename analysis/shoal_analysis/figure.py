@@ -81,6 +81,11 @@ def quiet(function, values: np.ndarray, *arguments) -> np.ndarray:
     return out
 
 
+def first_finite(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite[0]) if finite.size else math.nan
+
+
 def last_finite(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else math.nan

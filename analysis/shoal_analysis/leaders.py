@@ -49,7 +49,7 @@ def timeline(run: Run) -> Optional[Figure]:
                             zip(j.step[mine], until[mine], j.best_fitness[mine])]))
     first = next(iter(wins))
     return Figure(
-        "leaders", "Who led", Plot(STEP, Axis("best member", names=tuple(names)), layers,
+        "leader", "Who led", Plot(STEP, Axis("best member", names=tuple(names)), layers,
                                    height=max(110, 76 + 26 * len(names))),
         f"{run.member(first)} was the best member at {wins[first]} of {count_of(len(j), 'judging')}; "
         f"{count_of(len(wins), 'member')} led at some time.",
@@ -92,7 +92,8 @@ def _strips(run: Run) -> Tuple[List[Layer], Tuple[str, ...]]:
 
 def _shares(run: Run) -> Tuple[List[Layer], Tuple[str, ...], List[str]]:
     """For many experts: of the moves in a stretch of steps, the share toward each parent."""
-    lineage, bins = run.lineage, 40
+    lineage = run.lineage
+    bins = int(np.clip(run.step // int(run.config.get("evolution.every", 1) or 1), 1, 40))
     parents, counts = np.unique(lineage.parent, return_counts=True)
     weight = {int(p): int(lineage.rounds[lineage.parent == p].sum()) for p in parents}
     rows = sorted(sorted(weight, key=lambda p: -weight[p])[:MOST_ROWS], reverse=True)
@@ -134,7 +135,7 @@ def lineage(run: Run) -> Optional[Figure]:
     return Figure("lineage", "Whom the experts followed",
                   Plot(Axis(STEP.label, names=tuple(bins)), Axis("member followed", names=names), layers,
                        height=max(130, 76 + 22 * len(names))), said,
-                  f"The darker, the larger the share of the {run.n_experts} experts' moves in that stretch of steps. "
+                  f"The stronger the colour, the larger the share of the {run.n_experts} experts' moves in that stretch of steps. "
                   + said, csv)
 
 

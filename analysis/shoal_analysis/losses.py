@@ -6,8 +6,8 @@ from typing import List, Optional
 
 import numpy as np
 
-from .figure import (FEW, Figure, Section, aligned, count_of, expert_layers, last_finite, member_css, quiet,
-                     ranking, smooth, window_for)
+from .figure import (Figure, Section, aligned, count_of, expert_layers, first_finite, last_finite, quiet,
+                     window_for)
 from .metrics import column, whole
 from .plot import Dots, Layer, Line, Plot
 from .run import Run
@@ -19,25 +19,25 @@ STEP = Axis("optimiser steps of each expert")
 
 def training_loss(run: Run) -> Optional[Figure]:
     steps, loss = aligned(run.history, "loss")
-    if not len(steps):
+    if not np.isfinite(loss).any():
         return None
     window = window_for(len(steps))
     layers, legend = expert_layers(run, steps, loss, window)
     every = run.config.get("run.log", "?")
     how = f" Lines are running means over {window} records." if window > 1 else ""
-    lowest = quiet(np.nanmin, loss)
+    average = quiet(np.nanmean, loss)
     return Figure(
         "loss", "Training loss", Plot(STEP, Axis("training loss (nats per token)", log=True), layers),
-        f"Training loss of {count_of(run.n_experts, 'expert')} from {quiet(np.nanmean, loss)[0]:.3f} on "
-        f"average at step {steps[0]} to {last_finite(quiet(np.nanmean, loss)):.3f} at step {steps[-1]}.",
+        f"Training loss of {count_of(run.n_experts, 'expert')} from {first_finite(average):.3f} on "
+        f"average at step {steps[0]} to {last_finite(average):.3f} at step {steps[-1]}.",
         f"Mean loss of the batch of one step, recorded every {every} steps, on a logarithmic axis.{how} "
-        f"Lowest single record: {np.nanmin(lowest):.4f}.",
+        f"Lowest single record: {np.nanmin(loss):.4f}.",
         Table(["step"] + [f"loss_expert_{k}" for k in range(run.n_experts)], rows_of(steps, *loss.T)), legend)
 
 
 def fitness(run: Run) -> Optional[Figure]:
     j = run.judgings
-    if not len(j):
+    if not np.isfinite(j.fitness).any():
         return None
     layers, legend = expert_layers(run, j.step, j.fitness[:, :run.n_experts])
     if j.recombine:
@@ -68,7 +68,7 @@ def advantage(run: Run) -> Optional[Figure]:
     """Distances to the best expert, in thousandths of a nat: what the fitness figure is too coarse for."""
     j = run.judgings
     experts = j.fitness[:, :run.n_experts]
-    if len(j) < 2 or run.n_experts + j.recombine < 2:
+    if len(j) < 2 or run.n_experts + j.recombine < 2 or not np.isfinite(experts).any():
         return None
     gap = 1000 * (j.fitness - quiet(np.nanmin, experts)[:, None])
     layers, legend = expert_layers(run, j.step, gap[:, :run.n_experts])
@@ -87,6 +87,27 @@ def advantage(run: Run) -> Optional[Figure]:
         f"any expert. {said}",
         Table(["step"] + [f"millinats_{run.member(m).strip('#')}" for m in range(gap.shape[1])],
               rows_of(j.step, *gap.T)), legend)
+
+
+def spread(run: Run) -> Optional[Figure]:
+    j = run.judgings
+    experts = j.fitness[:, :run.n_experts]
+    if run.n_experts < 2 or not np.isfinite(experts).any():
+        return None
+    wide = quiet(np.nanmax, experts) - quiet(np.nanmin, experts)
+    deviation = quiet(np.nanstd, experts)
+    positive = lambda v: np.where(v > 0, v, np.nan)  # noqa: E731
+    layers: List[Layer] = [Line("c0 strong", "worst less best", j.step, positive(wide)),
+                           Line("c1", "standard deviation", j.step, positive(deviation))]
+    return Figure(
+        "spread", "Spread of fitness",
+        Plot(STEP, Axis("difference in fitness (nats per token)", log=True), layers),
+        f"Between the best and the worst expert lie {np.nanmax(wide):.3g} nats at most and {last_finite(wide):.3g} at the "
+        "last judging.",
+        "How much the experts' fitness differs at each judging, which comes before that step's round; zero (experts "
+        "that are equal) is not drawn. On a logarithmic axis.",
+        Table(["step", "worst_less_best", "standard_deviation"], rows_of(j.step, wide, deviation)),
+        [("c0", "worst less best"), ("c1", "standard deviation")])
 
 
 def gradients(run: Run) -> Optional[Figure]:
@@ -126,8 +147,8 @@ def learning_rate(run: Run) -> Optional[Figure]:
 
 def section(run: Run) -> Section:
     made = Section("losses", "What was learnt")
-    for figure in (training_loss, fitness, advantage, gradients, learning_rate):
+    for figure in (training_loss, fitness, advantage, spread, gradients, learning_rate):
         made.add(figure(run))
     if not made.figures:
-        made.notes.append("Nothing has been recorded yet: the first judging comes before the first step.")
+        made.notes.append("Nothing finite has been recorded: the first judging comes before the first step.")
     return made

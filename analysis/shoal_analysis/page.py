@@ -7,6 +7,7 @@ from html import escape
 from typing import List, Sequence
 
 from . import compare, costs, leaders, losses, populations, summary
+from .config import option_text
 from .figure import Figure, Section
 from .run import Run
 from .table import csv_text, data_uri
@@ -30,15 +31,15 @@ def figure_html(figure: Figure, prefix: str) -> str:
 
 
 def section_html(made: Section, prefix: str = "") -> str:
-    figures = "".join(figure_html(f, prefix) for f in made.figures)
+    figures = "".join(figure_html(f, prefix) for f in made.figures) + "".join(made.tables)
     notes = "".join(f"<p class=note>{escape(n)}</p>" for n in made.notes)
     return (f'<section id="{prefix}{made.key}"><h2>{escape(made.title)}</h2>'
-            f'{f"<div class=figures>{figures}</div>" if figures else ""}{notes}'
-            f"{''.join(made.tables)}</section>")
+            f'{notes if made.tables and not made.figures else ""}<div class=figures>{figures}</div>'
+            f'{"" if made.tables and not made.figures else notes}</section>')
 
 
 def options_html(run: Run) -> str:
-    rows = "".join(f"<tr><th scope=row><code>{escape(k)}</code></th><td>{escape(str(v))}</td></tr>"
+    rows = "".join(f"<tr><th scope=row><code>{escape(k)}</code></th><td>{escape(option_text(v))}</td></tr>"
                    for k, v in run.config.items())
     return (f"<details><summary>All options</summary><div class=scroll><table><thead><tr><th scope=col>option"
             f"<th scope=col>value</tr></thead><tbody>{rows}</tbody></table></div></details>") if rows else ""

@@ -291,7 +291,8 @@ class Plot:
             label = text if len(text) <= LONGEST else text[:LONGEST - 1] + "…"
             out.append(f'<text x="{_px(x0 - 7)}" y="{_px(float(sy(value)) + 4)}" text-anchor="end">'
                        f"{escape(label)}</text>")
-        out.append(f'<text class="label" x="{_px((x0 + x1) / 2)}" y="{_px(y1 + 38)}" text-anchor="middle">'
+        centre = min((x0 + x1) / 2, width - 4 - 3.3 * len(self.x.label))
+        out.append(f'<text class="label" x="{_px(max(centre, 3.3 * len(self.x.label) + 2))}" y="{_px(y1 + 38)}" text-anchor="middle">'
                    f"{escape(self.x.label)}</text>")
         # Above the axis and upright: it is read without turning the head and never longer than its room.
         out.append(f'<text class="label" x="2" y="{_px(y0 - 12)}">{escape(self.y.label)}</text>')

@@ -10,6 +10,7 @@ from typing import Dict, List, Optional, Tuple
 import numpy as np
 
 from . import diversity
+from .config import option_text
 from .figure import (FEW, Figure, Section, count_of, expert_layers, member_css, quiet, ranking)
 from .losses import STEP
 from .plot import Cells, Dots, Layer, Line, Plot
@@ -46,29 +47,6 @@ def look(run: Run) -> Seen:
     order = ranking(run)
     experts = sorted(order[i] for i in diversity.evenly(len(order), 4 * MOST_PATHS))
     return Seen(snapshots, experts, diversity.sample(diversity.shards_of(snapshots, experts)))
-
-
-# ---- fitness: known without snapshots ------------------------------------------------------------
-
-def spread(run: Run) -> Optional[Figure]:
-    j = run.judgings
-    if not len(j) or run.n_experts < 2:
-        return None
-    experts = j.fitness[:, :run.n_experts]
-    wide = quiet(np.nanmax, experts) - quiet(np.nanmin, experts)
-    deviation = quiet(np.nanstd, experts)
-    positive = lambda v: np.where(v > 0, v, np.nan)  # noqa: E731
-    layers: List[Layer] = [Line("c0 strong", "worst less best", j.step, positive(wide)),
-                           Line("c1", "standard deviation", j.step, positive(deviation))]
-    return Figure(
-        "spread", "Spread of fitness",
-        Plot(STEP, Axis("difference in fitness (nats per token)", log=True), layers),
-        f"Between the best and the worst expert lie {np.nanmax(wide):.3g} nats at most and {wide[-1]:.3g} at the "
-        "last judging.",
-        "How much the experts' fitness differs at each judging, which comes before that step's round; zero (experts "
-        "that are equal) is not drawn. On a logarithmic axis.",
-        Table(["step", "worst_less_best", "standard_deviation"], rows_of(j.step, wide, deviation)),
-        [("c0", "worst less best"), ("c1", "standard deviation")])
 
 
 # ---- distances -----------------------------------------------------------------------------------
@@ -117,7 +95,7 @@ def matrix(run: Run, seen: Seen) -> Optional[Figure]:
         Plot(Axis("expert, best first", names=names), Axis("expert, best first", names=names),
              [Cells("", "", shade, titles if len(rows) <= 16 else None, texts)], height=300),
         f"The farthest pair are {names[pair[0]]} and {names[pair[1]]} with {100 * largest:.3g} % of the weights' norm.",
-        f"The darker, the farther apart; darkest: {100 * largest:.3g} % of the weights' norm.{which} From "
+        f"The stronger the colour, the farther apart; strongest: {100 * largest:.3g} % of the weights' norm.{which} From "
         f"{seen.of_weights}.",
         Table(["expert_a", "expert_b", "distance"],
               [(run.member(a), run.member(b), all_pairs[i, j]) for i, a in enumerate(seen.experts)
@@ -147,8 +125,8 @@ def paths(run: Run, seen: Seen) -> Optional[Figure]:
     legend = [(member_css(run, k) + " dot", run.member(k)) for k in chosen] if len(chosen) <= FEW else []
     return Figure(
         "paths", "Paths through weight space",
-        Plot(Axis(f"first principal component ({100 * share[0]:.0f} % of the variance)"),
-             Axis(f"second component ({100 * share[1]:.0f} %)"), layers, height=320),
+        Plot(Axis(f"1st principal component, {100 * share[0]:.0f} % of variance"),
+             Axis(f"2nd principal component, {100 * share[1]:.0f} % of variance"), layers, height=320),
         f"Weights of {count_of(len(chosen), 'expert')} in {count_of(len(steps), 'snapshot')} from step {steps[0]} to "
         f"{steps[-1]}; two directions hold {100 * share.sum():.0f} % of the variance.",
         f"Each dot is an expert in a snapshot, from step {steps[0]} (hollow) to step {steps[-1]} (large), projected "
@@ -180,8 +158,8 @@ def around(run: Run, seen: Seen) -> Optional[Figure]:
     step = seen.snapshots[-1].step
     return Figure(
         "around", f"The experts about their mean at step {step}",
-        Plot(Axis(f"first principal component (% of norm; {100 * share[0]:.0f} % of the variance)"),
-             Axis(f"second component (% of norm; {100 * share[1]:.0f} %)"), layers, height=320),
+        Plot(Axis(f"1st component (% of norm), {100 * share[0]:.0f} % of variance"),
+             Axis(f"2nd component (% of norm), {100 * share[1]:.0f} % of variance"), layers, height=320),
         f"{count_of(n, 'expert')} at step {step} about their mean; two directions hold {100 * share.sum():.0f} % of their "
         "variance.",
         f"Differences from the mean of the experts in the newest snapshot, in percent of the weights' norm, projected "
@@ -233,7 +211,7 @@ def tensors(run: Run, seen: Seen) -> Optional[Figure]:
              [Cells("", "", 0.04 + 0.96 * grid / largest, titles)], height=max(150, 76 + 21 * len(kinds))),
         f"Experts disagree most in {most}: {100 * values[most]:.3g} % of its root mean square.",
         f"Of each tensor's {what}: root mean square distance from the mean of the experts, as a share of the root "
-        f"mean square; darkest: {100 * largest:.3g} %.{equal}",
+        f"mean square; the strongest colour is {100 * largest:.3g} %.{equal}",
         Table(["tensor", "weights", "first_moments"],
               [(name, diversity_of(seen, name), moments.get(name, math.nan)) for name in seen.sample.where]))
 
@@ -248,7 +226,6 @@ def diversity_of(seen: Seen, name: str) -> float:
 def moves(run: Run, seen: Seen) -> Optional[Figure]:
     if len(seen.snapshots) < 2:
         return None
-    n = len(seen.experts)
     steps = np.array([s.step for s in seen.snapshots])
     far = np.full((len(steps) - 1, run.n_experts), np.nan)
     for i in range(len(steps) - 1):
@@ -273,7 +250,7 @@ def operators(run: Run, seen: Optional[Seen]) -> str:
     keys = ["attractor", "tensors", "social", "cognitive", "inertia", "draw", "crossover", "crossover_by", "mutation",
             "mutation_scale", "moments"]
     rows = [f"<tr><th scope=row>{key}</th>" + "".join(
-        f"<td>{escape(str(c[f'evolution.{g}.{key}']))}</td>" for g in ("body", "io")) + "</tr>"
+        f"<td>{escape(option_text(c[f'evolution.{g}.{key}']))}</td>" for g in ("body", "io")) + "</tr>"
         for key in keys if f"evolution.body.{key}" in c and f"evolution.io.{key}" in c]
     if not rows:
         return ""
@@ -302,7 +279,6 @@ def remembered(run: Run, seen: Seen) -> List[str]:
 
 def section(run: Run) -> Section:
     made = Section("diversity", "How the experts differ, how far they move")
-    made.add(spread(run))
     seen = look(run) if run.snapshots else None
     if seen and seen.sample.values.size:
         for figure in (apart, matrix, paths, around, tensors, moves):

@@ -32,7 +32,7 @@ class Expert:
     number: int
     loss: float       # of its last recorded training step
     fitness: float    # at the last judging
-    parent: int       # the member it last moved toward; -1: none
+    parent: int       # the member, other than itself, that it last moved toward; -1: none
     tokens: int       # it has learnt from
 
 
@@ -160,7 +160,8 @@ class Run:
     @cached_property
     def experts(self) -> List[Expert]:
         """Where each expert stands at the end of the records."""
-        parents = {int(k): int(p) for k, p in zip(self.lineage.expert, self.lineage.parent)}
+        moved = self.lineage.expert != self.lineage.parent
+        parents = {int(k): int(p) for k, p in zip(self.lineage.expert[moved], self.lineage.parent[moved])}
         found = []
         for k, history in enumerate(self.history):
             parent = parents.get(k, -1)

@@ -139,10 +139,10 @@ class Scale:
             return low / room, high * room
         span = high - low
         if span <= 1e-12 * max(abs(low), abs(high), 1e-300):
-            span = max(abs(low), 1e-9)
+            span = abs(low) or 1.0
         room = 0.04 * span
         if high == low:
-            return low - 0.5 * span, high + 0.5 * span
+            return (low if self.axis.low == low else low - 0.5 * span), high + 0.5 * span
         return (low if self.axis.low is not None else low - room,
                 high if self.axis.high is not None else high + room)
 

@@ -20,7 +20,12 @@ _STEP = re.compile(r"step-(\d+)\.h5")
 
 
 def open_file(path: pathlib.Path) -> h5py.File:
-    """Read only and without locks: nobody writes to a file that has its name."""
+    """Read only. Locks are not needed, as nobody writes to a file that has its name, and some file systems have
+    none; but HDF5 wants all who open a file in one process to agree on them, so its default comes first."""
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        pass
     try:
         return h5py.File(path, "r", locking=False)
     except (OSError, ValueError) as error:

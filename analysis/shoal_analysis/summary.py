@@ -28,7 +28,9 @@ class Fact:
 def state(run: Run) -> str:
     if run.finished:
         why = (run.metrics.end or {}).get("why")
-        return f"stopped ({why})" if why else "finished"
+        if why:
+            return f"stopped ({why})"
+        return "finished" if run.step >= run.steps else "ended before its last step"
     return "running or killed" if run.metrics.sessions else "without records"
 
 
@@ -163,6 +165,6 @@ def leaderboard(run: Run) -> str:
                     f"<td>{number_text(loss)}</td><td>{run.member(parent) if parent >= 0 else '–'}</td>"
                     f"<td>{short(tokens) if tokens else '–'}</td></tr>")
     head = "".join(f"<th scope=col>{h}</th>" for h in
-                   ("rank", "member", "fitness", "perplexity", "last training loss", "parent", "tokens"))
+                   ("rank", "member", "fitness", "perplexity", "training loss", "parent", "tokens"))
     return (f"<div class=scroll><table class=numbers><caption>Leaderboard{step}{some}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")
