@@ -9,9 +9,9 @@
 Needs h5py and numpy. Nothing here writes to a run, and a run may be training meanwhile.
 """
 from .errors import RunError
-from .metrics import History, Judgings, Lineage, Metrics, Rounds, Session
+from .metrics import History, Judgings, Lineage, Metrics, Moves, Rounds, Session
 from .run import Best, Expert, Run
 from .snapshots import Snapshot, Weights
 
-__all__ = ["Best", "Expert", "History", "Judgings", "Lineage", "Metrics", "Rounds", "Run", "RunError",
-           "Session", "Snapshot", "Weights"]
+__all__ = ["Best", "Expert", "History", "Judgings", "Lineage", "Metrics", "Moves", "Rounds", "Run",
+           "RunError", "Session", "Snapshot", "Weights"]

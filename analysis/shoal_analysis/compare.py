@@ -103,16 +103,17 @@ def measures_table(runs: Sequence[Run]) -> str:
 
 
 def verdict(runs: Sequence[Run]) -> str:
-    names, best = labels(runs), [run.best for run in runs]
-    if any(b is None for b in best):
+    names = labels(runs)
+    best = [run.best.fitness for run in runs if run.best]
+    if len(best) < len(runs):
         return "One of the runs has no judging yet."
-    first, second = (0, 1) if best[0].fitness <= best[1].fitness else (1, 0)
-    gap = best[second].fitness - best[first].fitness
+    first, second = (0, 1) if best[0] <= best[1] else (1, 0)
+    gap = best[second] - best[first]
     if gap == 0:
-        return f"Both runs reach the same best fitness, {best[0].fitness:.4f}."
+        return f"Both runs reach the same best fitness, {best[0]:.4f}."
     same = runs[0].step == runs[1].step
-    return (f"{names[first]} reaches {best[first].fitness:.4f}, {gap:.4f} nats better than {names[second]} with "
-            f"{best[second].fitness:.4f}" + (" after the same number of steps." if same else
+    return (f"{names[first]} reaches {best[first]:.4f}, {gap:.4f} nats better than {names[second]} with "
+            f"{best[second]:.4f}" + (" after the same number of steps." if same else
             f", after {runs[first].step:,} and {runs[second].step:,} steps."))
 
 

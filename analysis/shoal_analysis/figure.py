@@ -94,7 +94,7 @@ def last_finite(values: np.ndarray) -> float:
 def ranking(run: Run) -> List[int]:
     """Experts, best first: by the last judging that had a finite fitness, else by training loss."""
     fitness = run.judgings.fitness[:, :run.n_experts]
-    rows = np.flatnonzero(np.isfinite(fitness).any(axis=1)) if len(fitness) else []
+    rows = np.flatnonzero(np.isfinite(fitness).any(axis=1))
     score = fitness[rows[-1]] if len(rows) else np.array([last_finite(h.loss) for h in run.history])
     return [int(k) for k in np.argsort(np.where(np.isfinite(score), score, np.inf), kind="stable")]
 

@@ -100,6 +100,21 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """What each expert did in the round after a judging, where the run recorded it; one row a move."""
+    step: np.ndarray
+    expert: np.ndarray
+    kind: np.ndarray          # "stayed", "moved", "copied" or "revived"
+    body: np.ndarray          # the member that each group of tensors followed; -1: none
+    io: np.ndarray
+    distance: np.ndarray      # norm of the change as a share of the norm before
+    lr_scale: np.ndarray      # what the expert's learning rate is multiplied by
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass(frozen=True)
 class Lineage:
     """From `first` to `last` step, in `rounds` rounds, `expert` moved toward `parent`."""
     expert: np.ndarray
@@ -259,29 +274,31 @@ def make_history(metrics: Metrics, experts: int, judgings: Judgings) -> List[His
             for expert, events in enumerate(mine)]
 
 
-def _moves(metrics: Metrics, rounds: Rounds, experts: int) -> Iterable[Tuple[int, int, int]]:
-    """(step, expert, parent) of every move: from lineage records, else from the rounds' sources."""
-    told = set()
-    for event in metrics.of("lineage"):
-        parents = event.get("parents", event.get("parent"))
-        pairs = enumerate(parents) if isinstance(parents, list) else [(event.get("expert"), parents)]
-        for expert, parent in pairs:
-            if isinstance(expert, int) and isinstance(parent, int) and 0 <= expert < experts:
-                told.add(integer(event, "step"))
-                yield integer(event, "step"), expert, parent
-    for step, source in zip(rounds.step, rounds.source):
-        if int(step) not in told:
-            for expert in range(experts):
-                yield int(step), expert, int(source)
+def make_moves(metrics: Metrics) -> Moves:
+    events = metrics.of("lineage")
+    kinds = np.array([str(e.get("kind", "")) for e in events], dtype=object)
+    return Moves(whole(events, "step"), whole(events, "expert"), kinds, whole(events, "body"), whole(events, "io"),
+                 column(events, "distance"), column(events, "lr_scale"))
 
 
-def make_lineage(metrics: Metrics, rounds: Rounds, experts: int) -> Lineage:
+def _pairs(moves: Moves, rounds: Rounds, experts: int) -> Iterable[Tuple[int, int, int]]:
+    """(step, expert, parent) of every move: as recorded for that step, else toward the round's source."""
+    for step, expert, parent in zip(moves.step, moves.expert, np.where(moves.body >= 0, moves.body, moves.io)):
+        yield int(step), int(expert), int(parent)
+    for row in np.flatnonzero(~np.isin(rounds.step, moves.step)):
+        for expert in range(experts):
+            yield int(rounds.step[row]), expert, int(rounds.source[row])
+
+
+def make_lineage(moves: Moves, rounds: Rounds, experts: int) -> Lineage:
     """Moves toward the same parent in a row are one entry."""
     rows: List[List[int]] = []
     last: Dict[int, List[int]] = {}
-    for step, expert, parent in sorted(_moves(metrics, rounds, experts)):
+    for step, expert, parent in sorted(_pairs(moves, rounds, experts)):
         row = last.get(expert)
-        if row and row[1] == parent:
+        if row and parent < 0:
+            del last[expert]
+        elif row and row[1] == parent:
             row[3], row[4] = step, row[4] + 1
         elif parent >= 0:
             last[expert] = [expert, parent, step, step, 1]

@@ -215,7 +215,7 @@ class Cells(Layer):
 class Plot:
     x: Axis
     y: Axis
-    layers: List[Layer]
+    layers: Sequence[Layer]
     height: float = 280
     rule: Optional[float] = None   # a horizontal line at this y, for comparison
 

@@ -244,6 +244,28 @@ def moves(run: Run, seen: Seen) -> Optional[Figure]:
               rows_of(steps[:-1], steps[1:], *far[:, seen.experts].T)), legend)
 
 
+def evolved(run: Run) -> Optional[Figure]:
+    """How far evolution alone moved the experts, where the run recorded it."""
+    m = run.moves
+    good = (m.expert >= 0) & (m.expert < run.n_experts) & np.isfinite(m.distance)
+    if not good.any():
+        return None
+    steps = np.unique(m.step[good])
+    far = np.full((len(steps), run.n_experts), np.nan)
+    far[np.searchsorted(steps, m.step[good]), m.expert[good]] = 100 * m.distance[good]
+    layers, legend = expert_layers(run, steps, far)
+    kinds, counts = np.unique(m.kind[good].astype(str), return_counts=True)
+    said = ", ".join(f"{count} {kind}" for kind, count in zip(kinds, counts))
+    return Figure(
+        "evolved", "Moves of evolution", Plot(STEP, Axis("change in a round (% of norm)", low=0.0), layers),
+        f"Rounds after judgings moved experts by {np.nanmedian(far):.3g} % of their norm in the median, {np.nanmax(far):.3g} % at "
+        "most.",
+        f"Norm of what the round after a judging changed, as a share of an expert's norm before it: {said}.",
+        Table(["step", "expert", "kind", "body", "io", "distance", "lr_scale"],
+              rows_of(m.step, m.expert, m.kind, [run.member(b) for b in m.body], [run.member(i) for i in m.io], m.distance,
+                      m.lr_scale)), legend)
+
+
 def operators(run: Run, seen: Optional[Seen]) -> str:
     """The rule as an HTML table, and what its operators hold in the newest snapshot."""
     c = run.config
@@ -279,6 +301,7 @@ def remembered(run: Run, seen: Seen) -> List[str]:
 
 def section(run: Run) -> Section:
     made = Section("diversity", "How the experts differ, how far they move")
+    made.add(evolved(run))
     seen = look(run) if run.snapshots else None
     if seen and seen.sample.values.size:
         for figure in (apart, matrix, paths, around, tensors, moves):

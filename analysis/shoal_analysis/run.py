@@ -12,8 +12,8 @@ import numpy as np
 
 from .config import Value, parse_config
 from .errors import RunError
-from .metrics import (History, Judgings, Lineage, Metrics, Rounds, integer, make_history,
-                      make_judgings, make_lineage, make_rounds, read_metrics)
+from .metrics import (History, Judgings, Lineage, Metrics, Moves, Rounds, integer, make_history, make_judgings,
+                      make_lineage, make_moves, make_rounds, read_metrics)
 from .snapshots import Snapshot, Weights, find_snapshots, read_attributes
 
 
@@ -125,7 +125,11 @@ class Run:
 
     @cached_property
     def lineage(self) -> Lineage:
-        return make_lineage(self.metrics, self.rounds, self.n_experts)
+        return make_lineage(self.moves, self.rounds, self.n_experts)
+
+    @cached_property
+    def moves(self) -> Moves:
+        return make_moves(self.metrics)
 
     @property
     def finished(self) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -146,7 +146,7 @@ class Scale:
         return (low if self.axis.low is not None else low - room,
                 high if self.axis.high is not None else high + room)
 
-    def __call__(self, value: np.ndarray) -> np.ndarray:
+    def __call__(self, value: Union[float, np.ndarray]) -> np.ndarray:
         value = np.asarray(value, dtype=np.float64)
         if self.axis.log:
             with np.errstate(divide="ignore", invalid="ignore"):

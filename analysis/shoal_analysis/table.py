@@ -15,7 +15,7 @@ LARGEST = 120_000   # characters of one table in the page; a longer one leaves r
 @dataclass
 class Table:
     columns: Sequence[str]
-    rows: List[Sequence[Cell]]
+    rows: Sequence[Sequence[Cell]]
 
 
 def _cell(value: Cell) -> str:

@@ -120,7 +120,9 @@ class Histories(SmallRun):
         with open(self.dir / "later/metrics.jsonl", "a", encoding="utf-8") as file:
             for event in ({"event": "lost", "time": 1.0, "step": 50, "worker": 1, "reason": "no heartbeat"},
                           {"event": "epoch", "time": 2.0, "step": 50, "workers": [0, 2]},
-                          {"event": "lineage", "time": 3.0, "step": 100, "parents": [2, 2, 1]},
+                          *({"event": "lineage", "time": 3.0, "step": 100, "expert": k, "kind": "moved", "body": b,
+                             "io": i, "distance": 0.25, "lr_scale": 1.5} for k, b, i in
+                            ((0, 2, 3), (1, -1, 2), (2, -1, -1))),
                           {"event": "step", "time": 4.0, "step": 100, "expert": 9, "loss": None}):
                 file.write(json.dumps(event) + "\n")
             file.write("not json\n[1, 2]\n")
@@ -128,7 +130,9 @@ class Histories(SmallRun):
         self.assertEqual([e["event"] for e in run.metrics.incidents], ["lost", "epoch"])
         self.assertIn("2 lines could not be read", run.problems[0])
         at_end = {int(k): int(p) for k, p in zip(run.lineage.expert, run.lineage.parent)}
-        self.assertEqual(at_end, {0: 2, 1: 2, 2: 1})
+        self.assertEqual((at_end[0], at_end[1]), (2, 2))
+        self.assertFalse(((run.lineage.expert == 2) & (run.lineage.last == 100)).any())
+        self.assertEqual(list(run.moves.distance), [0.25] * 3)
         self.assertEqual(len(run.judgings), sum(e["event"] == "judge" for e in told))
         self.assertEqual(run.config["evolution.preset"], "a # b")
 
