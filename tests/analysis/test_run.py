@@ -97,8 +97,9 @@ class Histories(SmallRun):
         # As after a kill: records of lost work, the last line torn.
         steps = [e for e in events(path) if e["event"] in ("start", "worker") or e["step"] <= 20]
         text = "".join(json.dumps(e) + "\n" for e in steps)
-        stray = json.dumps({"event": "step", "time": 9e3, "step": 20, "expert": 1, "loss": 77.0, "tokens": 1})
-        (path / "metrics.jsonl").write_text(text + stray + "\n" + '{"event":"step","ti')
+        strays = "".join(json.dumps({"event": "step", "time": 9e3, "step": step, "expert": 1, "loss": 77.0}) + "\n"
+                         for step in (18, 20))   # what the next session repeats, and what it does not
+        (path / "metrics.jsonl").write_text(text + strays + '{"event":"step","ti')
         (path / "snapshots/step-00000024.h5").unlink()
         killed = Run(path)
         self.assertFalse(killed.finished)
