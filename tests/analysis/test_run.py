@@ -94,6 +94,7 @@ class Histories(SmallRun):
     def test_a_resumed_run_is_one_history(self):
         path = self.small("sessions", ranks=2)
         whole = Run(path)
+        self.assertEqual([len(whole.history[0].step), len(whole.judgings), len(whole.rounds)], [6, 4, 6])   # read now
         # As after a kill: records of lost work, the last line torn.
         steps = [e for e in events(path) if e["event"] in ("start", "worker") or e["step"] <= 20]
         text = "".join(json.dumps(e) + "\n" for e in steps)
