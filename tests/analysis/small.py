@@ -1,5 +1,6 @@
 """What the tests of the analysis share: tiny runs, and made-up ones of any size."""
 import json
+import os
 import pathlib
 import subprocess
 
@@ -16,9 +17,11 @@ class SmallRun(RunTest):
     def small(self, out, sets=(), **how):
         return self.train(out, [*SMALL, *sets], **how)
 
-    def report(self, *arguments, expect=0):
+    def report(self, *arguments, expect=0, **variables):
+        """What it prints; variables: of the environment, None to leave one out."""
+        environment = {k: v for k, v in {**os.environ, **variables}.items() if v is not None}
         done = subprocess.run([SHOAL, "report", *map(str, arguments)], capture_output=True, text=True, cwd=self.dir,
-                              timeout=60, check=False)
+                              env=environment, timeout=60, check=False)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done.stdout if expect == 0 else done.stderr
 
