@@ -287,10 +287,11 @@ def failures(run: Run) -> List[str]:
     late = integer(run.metrics.end or {}, "late", 0)
     if late > 0:
         found.append(f"{count_of(late, 'report')} came too late and counted no more.")
-    lost = sum(s.lost_s for s in run.metrics.sessions)
-    if len(run.metrics.sessions) > 1:
-        found.append(f"Started {len(run.metrics.sessions)} times; {seconds_text(lost)} of training came after the last "
-                     "snapshot of a session and was done again.")
+    killed = [s for s in run.metrics.sessions[:-1] if s.end is None]
+    if killed:
+        found.append(f"{count_of(len(killed), 'session')} ended without a word and {'were' if len(killed) > 1 else 'was'} "
+                     f"resumed; {seconds_text(sum(s.lost_s for s in killed))} of training came after the last snapshot and "
+                     "was done again.")
     return found + run.problems
 
 

@@ -16,7 +16,7 @@ from .snapshots import Snapshot, open_file
 
 VALUES = 24_000_000        # to read at most for one Sample
 PRODUCTS = 3_000_000_000   # multiplications of a Gram matrix at most
-BLOCKS = 8                 # pieces that the sample of a tensor is made of
+BLOCKS = 4                 # pieces that the sample of a tensor is made of
 
 
 @dataclass

@@ -20,6 +20,7 @@ from .snapshots import Snapshot
 from .table import Table, rows_of
 
 MOST_SNAPSHOTS = 40   # that are looked at
+MOST_SHARDS = 240     # that are opened for them: what takes long is the number of reads
 MOST_PATHS = 12       # experts in the projection
 MOST_CELLS = 24       # rows and columns of the matrix of distances
 
@@ -42,10 +43,11 @@ class Seen:
 
 
 def look(run: Run) -> Seen:
-    every = run.snapshots
-    snapshots = [every[i] for i in diversity.evenly(len(every), MOST_SNAPSHOTS)]
     order = ranking(run)
     experts = sorted(order[i] for i in diversity.evenly(len(order), 4 * MOST_PATHS))
+    every = run.snapshots
+    most = min(MOST_SNAPSHOTS, max(2, MOST_SHARDS // max(len(experts), 1)))
+    snapshots = [every[i] for i in diversity.evenly(len(every), most)]
     return Seen(snapshots, experts, diversity.sample(diversity.shards_of(snapshots, experts)))
 
 
@@ -235,11 +237,13 @@ def moves(run: Run, seen: Seen) -> Optional[Figure]:
         return None
     layers, legend = expert_layers(run, steps[1:], far)
     average = quiet(np.nanmean, far)
+    apart = np.nanmax(quiet(np.nanmax, far) - quiet(np.nanmin, far))
+    same = " The experts' lines coincide." if run.n_experts > 1 and apart < 0.02 * np.nanmax(far) else ""
     return Figure(
         "moves", "Size of moves", Plot(STEP, Axis("change of weights (% of norm in 100 steps)", low=0.0), layers),
         f"Experts move by {average[-1]:.3g} % of their norm in 100 steps at the end, {average[0]:.3g} % at first.",
         f"Distance between an expert's weights in one snapshot and the next, as a share of their norm, for 100 steps: "
-        f"training and evolution together; from {seen.of_weights}.",
+        f"training and evolution together; from {seen.of_weights}.{same}",
         Table(["from_step", "to_step"] + [f"percent_per_100_steps_expert_{k}" for k in seen.experts],
               rows_of(steps[:-1], steps[1:], *far[:, seen.experts].T)), legend)
 

@@ -49,6 +49,8 @@ def seconds_text(value: float) -> str:
     """8.3 ms, 12.1 s, 2m05s, 3h07m."""
     if not math.isfinite(value):
         return "–"
+    if value == 0:
+        return "0 s"
     if value < 1:
         return f"{1000 * value:.3g} ms"
     if value < 60:

@@ -115,7 +115,7 @@ def facts(run: Run) -> List[Fact]:
     if peak:
         found.append(Fact("Memory of a worker", bytes_text(max(peak)), "at its peak"))
     wrong = len(failures(run)) + len(run.metrics.incidents)
-    found.append(Fact("Failures", str(wrong) if wrong else "none", "see Sessions and failures" if wrong else ""))
+    found.append(Fact("Incidents", str(wrong) if wrong else "none", "see Sessions and failures" if wrong else ""))
     return found
 
 

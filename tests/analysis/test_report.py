@@ -247,6 +247,22 @@ class OtherRuns(ReportTest):
         self.assertIn("running or killed", page.text)
         self.assertIn("step-00000024.h5: cannot be opened", page.text)
 
+    def test_incidents(self):
+        path = self.dir / "incidents"
+        made_up(path, 2, 20)
+        start = {"event": "start", "time": 15.0, "step": 10, "resumed": True, "experts": 2, "members": 3, "workers": 4,
+                 "steps": 20}
+        with open(path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            for event in ({"event": "lost", "time": 14.0, "step": 9, "worker": 3, "reason": "<no heartbeat>"}, start,
+                          {"event": "step", "time": 16.0, "step": 11, "expert": 1, "loss": 9.0, "tokens": 704,
+                           "skipped": True, "reason": "grad_norm"},
+                          {"event": "end", "time": 17.0, "step": 11, "why": "SIGTERM", "peak_bytes": [1e8, 0]}):
+                file.write(json.dumps(event) + "\n")
+        text = self.page(path).text
+        for words in ("worker 3, reason &lt;no heartbeat&gt;", "1 step skipped, because of grad norm",
+                      "1 session ended without a word and was resumed", "stopped: SIGTERM", "stopped (SIGTERM) · step 11"):
+            self.assertIn(words, text)
+
     def test_losses_that_are_not_finite(self):
         made_up(self.dir / "bad", 3, 20)
         text = (self.dir / "bad/metrics.jsonl").read_text()
