@@ -25,7 +25,7 @@ struct h5 {
 enum shoal_status h5_open(struct h5 *h, const char *path);
 /* Start a new file under a temporary name; path appears with h5_commit. */
 enum shoal_status h5_create(struct h5 *h, const char *path);
-/* Close, make durable, rename. *bytes (may be NULL): size of the file. */
+/* Close, seal (seal.h), make durable, rename. *bytes (may be NULL): size of the file. */
 enum shoal_status h5_commit(struct h5 *h, int64_t *bytes);
 /* Close; a file that was not committed is removed. Fine on H5_CLOSED and after h5_commit. */
 void h5_close(struct h5 *h);
@@ -64,7 +64,7 @@ enum shoal_status h5_get_double(const struct h5 *h, const char *group, const cha
 
 /* ---- datasets: chunked, Fletcher32, dimensions labelled -------------------------------------- */
 
-enum h5_kind { KIND_F32, KIND_F64, KIND_I32, KIND_I64 };
+enum h5_kind { KIND_F32, KIND_F64, KIND_I32, KIND_I64, KIND_U64 };
 struct h5_shape {
     int rank;             /* 1 or 2 */
     hsize_t dim[2];       /* a first dimension of 0 makes a dataset that can grow */

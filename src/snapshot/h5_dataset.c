@@ -17,6 +17,8 @@ hid_t h5_memory_type(enum h5_kind kind)
         return H5T_NATIVE_DOUBLE;
     case KIND_I32:
         return H5T_NATIVE_INT32;
+    case KIND_U64:
+        return H5T_NATIVE_UINT64;
     case KIND_I64:
         break;
     }
@@ -32,6 +34,8 @@ hid_t h5_file_type(enum h5_kind kind)
         return H5T_IEEE_F64LE;
     case KIND_I32:
         return H5T_STD_I32LE;
+    case KIND_U64:
+        return H5T_STD_U64LE;
     case KIND_I64:
         break;
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "snapshot/seal.h"
 
 struct cause {
     char text[160];
@@ -92,11 +93,12 @@ enum shoal_status h5_create(struct h5 *h, const char *path)
     char temp[SHOAL_MAX_PATH];
     SHOAL_TRY(file_temp_name(temp, path));
     if (H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) return h5_fail_write(h, "anything");
-    const hid_t list = access_properties();
-    if (list < 0) return h5_fail_write(h, "anything");
-    h->file = H5Fcreate(temp, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    const hid_t list = access_properties(), how = H5Pcreate(H5P_FILE_CREATE);
+    if (list >= 0 && how >= 0 && H5Pset_userblock(how, SEAL_BYTES) >= 0)
+        h->file = H5Fcreate(temp, H5F_ACC_TRUNC, how, list);
     const enum shoal_status st = h->file < 0 ? h5_fail_write(h, "a new file") : SHOAL_OK;
-    H5Pclose(list);
+    if (how >= 0) H5Pclose(how);
+    if (list >= 0) H5Pclose(list);
     /* From here on there is a file to remove if we fail. */
     if (st == SHOAL_OK) memcpy(h->temp, temp, sizeof temp);
     return st;
@@ -107,6 +109,7 @@ enum shoal_status h5_commit(struct h5 *h, int64_t *bytes)
     const hid_t file = h->file;
     h->file = -1;
     if (H5Fclose(file) < 0) return h5_fail_write(h, "the end of the file");
+    SHOAL_TRY(seal_write(h->temp));
     SHOAL_TRY(file_commit(h->temp, h->path));
     h->temp[0] = 0;
     struct stat info;
