@@ -40,6 +40,7 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
+    struct shard_mark *shards;            /* owned; of the newest ordered snapshot */
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
 
@@ -69,6 +70,7 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
                                    .members = coordinator_members(&c->config),
                                    .workers = comm_workers(c->comm),
                                    .time_s = run_time(c),
+                                   .shards = c->shards,
                                    .config = c->config_text};
     double stall_s = 0.0;
     int64_t index_bytes = 0;
@@ -148,6 +150,7 @@ static enum shoal_status record_evaluation(struct coordinator *c, const struct r
 static void record_shard(struct coordinator *c, const struct report *r)
 {
     c->cost.bytes += r->count[0];
+    c->shards[r->member] = (struct shard_mark){r->member, r->count[0], (uint64_t)r->count[2]};
     if (r->worker < 0 || r->worker >= SHOAL_MAX_EXPERTS) return;
     c->cost.stall_s[r->worker] += r->value[0];
     c->peak_bytes[r->worker] = (double)r->count[1];
@@ -227,6 +230,8 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     c->begun_s = clock_now_s();
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
+    SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
+                         &c->shards));
     SHOAL_GOTO(config_text(cfg, &c->config_text));
     SHOAL_GOTO(coordinator_state_create(cfg, resume ? &resume->standing : NULL,
                                         resume ? resume->judgings : NULL,
@@ -249,6 +254,7 @@ void coordinator_destroy(struct coordinator **c)
     metrics_close(&(*c)->metrics);
     coordinator_state_destroy(&(*c)->state);
     mem_free((*c)->config_text);
+    mem_free((*c)->shards);
     mem_free(*c);
     *c = NULL;
 }

@@ -14,7 +14,7 @@ enum report_kind {
     REPORT_ROUND,    /* a round was done: value = {seconds}, count = {bytes sent}; member =
                         attractor */
     REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
-                        the worker has held so far} */
+                        the worker has held so far, the bits of its digest} */
     REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                      a token takes} */
 };
@@ -25,7 +25,7 @@ struct report {
     int32_t member; /* expert number, or K for the recombinant */
     int32_t reserved;
     int64_t step;
-    int64_t count[2];
+    int64_t count[3];
     double value[4];
 };
 

@@ -43,6 +43,15 @@ bool h5_exists(const struct h5 *h, const char *name);
 /* `name` stands for the root group of another file, given relative to this file's directory. */
 enum shoal_status h5_link_file(const struct h5 *h, const char *name, const char *target);
 
+/* Read every dataset from the root group down, a few rows at a time, so that every checksum of the
+ * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link out of the
+ * file. */
+enum shoal_status h5_read_everything(const struct h5 *h, int64_t *datasets);
+/* Number of links in a group; 0: no such group. */
+int64_t h5_count_links(const struct h5 *h, const char *group);
+/* Whether `name` is a link to the root group of `target`. */
+bool h5_links_to(const struct h5 *h, const char *name, const char *target);
+
 /* ---- attributes: scalars on a group ---------------------------------------------------------- */
 
 /* Text is UTF-8 of variable length (h5py: str). */
@@ -81,6 +90,10 @@ int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);
  * a checksum does not match. */
 enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kind,
                           const struct h5_shape *shape, void *data);
+
+/* Whether a dataset is there and has this kind and shape; its numbers are not read. */
+enum shoal_status h5_check(const struct h5 *h, const char *name, enum h5_kind kind,
+                           const struct h5_shape *shape);
 
 /* Tables are 1-D datasets of a compound type: numpy structured arrays, pandas data frames. */
 struct h5_column {

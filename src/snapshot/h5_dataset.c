@@ -174,6 +174,19 @@ static enum shoal_status check_kind(const struct h5 *h, const char *name, hid_t 
     return SHOAL_OK;
 }
 
+enum shoal_status h5_check(const struct h5 *h, const char *name, enum h5_kind kind,
+                           const struct h5_shape *shape)
+{
+    hid_t dataset = -1;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open_dataset(h, name, &dataset));
+    SHOAL_GOTO(check_shape(h, name, dataset, shape));
+    SHOAL_GOTO(check_kind(h, name, dataset, kind));
+done:
+    if (dataset >= 0) H5Dclose(dataset);
+    return st;
+}
+
 enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kind,
                           const struct h5_shape *shape, void *data)
 {

@@ -10,6 +10,13 @@
 #include "config/config.h"
 #include "evo/ledger.h"
 
+/* A shard as it was when the snapshot was taken. */
+struct shard_mark {
+    int32_t expert;
+    int64_t bytes;   /* of the file */
+    uint64_t digest; /* XXH64 of what its seal covers */
+};
+
 struct snapshot_index {
     char run_id[40];
     int experts, members;
@@ -19,7 +26,8 @@ struct snapshot_index {
     int64_t n_judgings;
     struct judging
         *judgings; /* owned, with their fitness arrays, when read; borrowed when writing */
-    char *config;  /* YAML text; owned when read */
+    struct shard_mark *shards; /* of every expert; owned when read; NULL: not recorded */
+    char *config;              /* YAML text; owned when read */
 };
 
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */

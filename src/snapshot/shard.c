@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/memory.h"
 #include "snapshot/header.h"
+#include "snapshot/seal.h"
 #include "snapshot/slab.h"
 
 static const struct h5_column history_column[] = {
@@ -257,6 +258,67 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
 done:
     h5_close(&h);
     return st;
+}
+
+/* ---- without an expert to read into ---------------------------------------------------------- */
+
+static enum shoal_status check_slabs(const struct h5 *h, const struct param_table *table)
+{
+    const char *const optional[] = {"/optim/m", "/optim/v", "/evo/velocity", "/evo/own_best"};
+    SHOAL_TRY(slab_check(h, "/params", table));
+    SHOAL_CHECK(h5_exists(h, "/optim") == h5_exists(h, "/state"), SHOAL_EFORMAT,
+                "%s: has one of /optim and /state, but not the other", h->path);
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
+        if (h5_exists(h, i < 2 ? "/optim" : optional[i]))
+            SHOAL_TRY(slab_check(h, optional[i], table));
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_past(const struct h5 *h)
+{
+    struct history_row *rows = NULL;
+    struct expert e;
+    struct outlier outlier;
+    int64_t n = 0;
+    if (!h5_exists(h, "/state")) return SHOAL_OK; /* weights only */
+    SHOAL_TRY(read_state(h, &e));
+    SHOAL_TRY(read_outlier(h, &outlier));
+    const enum shoal_status st = h5_read_table(h, "/history/judgings", &history_columns, &rows, &n);
+    mem_free(rows);
+    return st;
+}
+
+static enum shoal_status check_against(const struct h5 *h, const struct gpt_shape *shape)
+{
+    struct param_table *table = NULL;
+    int64_t datasets = 0;
+    enum shoal_status st;
+    SHOAL_GOTO(param_table_create(shape, &table));
+    SHOAL_GOTO(check_slabs(h, table));
+    SHOAL_GOTO(check_past(h));
+    SHOAL_GOTO(h5_read_everything(h, &datasets));
+done:
+    param_table_destroy(&table);
+    return st;
+}
+
+enum shoal_status shard_check(const char *path)
+{
+    struct h5 h = H5_CLOSED;
+    struct config c;
+    enum shoal_status st;
+    SHOAL_TRY(shard_read_config(path, &c));
+    const struct gpt_shape shape = config_shape(&c);
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_against(&h, &shape));
+done:
+    h5_close(&h);
+    return st;
+}
+
+enum shoal_status shard_digest(const char *path, uint64_t *digest)
+{
+    return seal_read(path, digest);
 }
 
 /* ---- before anything is written -------------------------------------------------------------- */

@@ -56,6 +56,12 @@ enum shoal_status shard_read_weights(const char *path, const struct param_table 
 /* Everything back into e (created with the same table) and past, whose judgings are mem_alloc'ed.
  * Files of versions that did not skip outliers have none behind them. */
 enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past);
+/* Everything about a file but what its numbers mean: every dataset reads back, and those that its
+ * own configuration asks for are there with their shapes. SHOAL_EFORMAT. */
+enum shoal_status shard_check(const char *path);
+/* The digest that identifies a shard's contents (XXH64 of all bytes behind its seal), as written.
+ * SHOAL_EFORMAT: it has none. */
+enum shoal_status shard_digest(const char *path, uint64_t *digest);
 /* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
  * shard_write_weights will write, within a per cent, and of the host memory that writing and
  * reading take meanwhile. */

@@ -71,12 +71,14 @@ static enum shoal_status write_shard(struct worker *w, const struct own *own, in
     char path[SHOAL_MAX_PATH];
     int64_t bytes = 0;
     SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, step));
+    uint64_t digest = 0;
     SHOAL_TRY(shard_write(path, &info, own->expert, &own->past, &bytes));
+    SHOAL_TRY(shard_digest(path, &digest));
     const struct report r = {.kind = REPORT_WROTE,
                              .worker = w->number,
                              .member = own->expert->number,
                              .step = step,
-                             .count = {bytes, process_peak_bytes()},
+                             .count = {bytes, process_peak_bytes(), (int64_t)digest},
                              .value = {clock_now_s() - start_s}};
     return comm_report(w->comm, &r, sizeof r);
 }
