@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/memory.h"
 
@@ -37,6 +38,16 @@ bool path_is_dir(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+enum shoal_status path_free_bytes(const char *path, int64_t *bytes)
+{
+    struct statvfs info;
+    SHOAL_CHECK(statvfs(path, &info) == 0, SHOAL_EIO, "%s: cannot tell how much is free: %s", path,
+                strerror(errno));
+    const uint64_t free = (uint64_t)info.f_bavail * info.f_frsize;
+    *bytes = free < INT64_MAX ? (int64_t)free : INT64_MAX;
+    return SHOAL_OK;
 }
 
 enum shoal_status dir_make(const char *path)

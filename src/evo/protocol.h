@@ -13,8 +13,10 @@ enum report_kind {
     REPORT_EVAL,     /* the best member was evaluated: value = {loss, seconds}, count = {tokens} */
     REPORT_ROUND,    /* a round was done: value = {seconds}, count = {bytes sent}; member =
                         attractor */
-    REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
+    REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds, seconds the worker did not
+                        train for it since its last such report}, count = {bytes, most memory
                         the worker has held so far, the bits of its digest} */
+    REPORT_FAILED,   /* an expert's shard could not be written */
     REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                      a token takes} */
 };

@@ -62,6 +62,9 @@ enum shoal_status index_find_latest(const char *run, char *path_out);
  * of no snapshot older than the newest; 0 keeps all snapshots. Nothing newer than the newest good
  * snapshot is touched. Coordinator only. */
 enum shoal_status index_prune(const char *run, int64_t keep);
+/* Remove what there is of a snapshot that cannot be completed: its index, then its shards.
+ * Coordinator only. */
+enum shoal_status index_drop(const char *run, int64_t step, int experts);
 /* What SNAPSHOT on a command line means: a shard is itself; a run directory gives its best.h5, or
  * while it has none, what its newest good index gives; an index gives the shard of its best expert
  * (the recombinant has none). SHOAL_EIO, SHOAL_EFORMAT. shard_out: SHOAL_MAX_PATH bytes. */

@@ -68,6 +68,18 @@ static enum shoal_status remove_file(const char *path)
     return SHOAL_OK;
 }
 
+enum shoal_status index_drop(const char *run, int64_t step, int experts)
+{
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_index_path(path, run, step));
+    SHOAL_TRY(remove_file(path));
+    for (int k = 0; k < experts; k++) {
+        SHOAL_TRY(run_shard_path(path, run, k, step));
+        SHOAL_TRY(remove_file(path));
+    }
+    return SHOAL_OK;
+}
+
 /* What stays. */
 struct retained {
     int64_t newest, oldest; /* steps of the good snapshots that stay; INT64_MIN: none is good */

@@ -167,6 +167,7 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     SHOAL_TRY(make_buffers(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(make_experts(w, resume));
+    SHOAL_TRY(worker_save_create(w));
     measure_peak(w, c->run.steps - (resume ? resume->standing.step : 0));
     return SHOAL_OK;
 }

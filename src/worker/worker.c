@@ -1,4 +1,5 @@
 /* worker.c - a worker's life: obey an order, train, exchange, judge, report; until told to stop. */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "evo/operators.h"
 #include "model/flops.h"
@@ -62,6 +63,7 @@ void worker_destroy(struct worker **worker)
 {
     struct worker *w = *worker;
     if (!w) return;
+    worker_save_destroy(w);
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
@@ -93,6 +95,14 @@ struct device *worker_device(const struct worker *w)
     return w ? w->dev : NULL;
 }
 
+/* All experts change at once, so none may be left to be copied. */
+static enum shoal_status round_now(struct worker *w, const struct order *order, int64_t step,
+                                   bool judged)
+{
+    SHOAL_TRY(worker_save_before(w, w->n_own - 1));
+    return worker_round(w, order, step, judged);
+}
+
 /* From order->step to order->until: train, with rounds in between. */
 static enum shoal_status advance(struct worker *w, const struct order *order)
 {
@@ -101,10 +111,21 @@ static enum shoal_status advance(struct worker *w, const struct order *order)
         const int64_t round = (step / every + 1) * every;
         const int64_t next = round < order->until ? round : order->until;
         SHOAL_TRY(worker_train(w, step, next));
-        if (next < order->until) SHOAL_TRY(worker_round(w, order, next, false));
+        if (next < order->until) SHOAL_TRY(round_now(w, order, next, false));
         step = next;
     }
     return SHOAL_OK;
+}
+
+/* Whether the judging at `step` may be followed by a snapshot. The one before is then finished
+ * first, so that never two are under way. */
+static bool may_snapshot(const struct worker *w, int64_t step)
+{
+    const struct config *c = w->cfg;
+    const double nearly = 10.0; /* seconds by which clocks may differ, and more */
+    const double left_s = c->run.minutes * 60.0 - (clock_now_s() - w->began_s);
+    return (c->snapshot.every > 0 && step % c->snapshot.every == 0) || step >= c->run.steps ||
+           (c->run.minutes > 0 && left_s < nearly);
 }
 
 static enum shoal_status report_device(struct worker *w)
@@ -123,10 +144,11 @@ enum shoal_status worker_run(struct worker *w)
         SHOAL_TRY(comm_obey(w->comm, &order, order_bytes(w->cfg->population.experts)));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
-        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));
+        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, true));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
-        if (order.stop) return SHOAL_OK;
+        if (order.stop) return worker_save_end(w);
         SHOAL_TRY(advance(w, &order));
+        if (may_snapshot(w, order.until)) SHOAL_TRY(worker_save_drain(w));
         SHOAL_TRY(worker_judge(w, order.until));
     }
 }
