@@ -25,6 +25,9 @@ struct h5 {
 enum shoal_status h5_open(struct h5 *h, const char *path);
 /* Start a new file under a temporary name; path appears with h5_commit. */
 enum shoal_status h5_create(struct h5 *h, const char *path);
+/* Set room aside for `bytes`: HDF5 does not recover from a disk that is full. SHOAL_EIO: there is
+ * none. */
+enum shoal_status h5_reserve(struct h5 *h, int64_t bytes);
 /* Close, seal (seal.h), make durable, rename. *bytes (may be NULL): size of the file. */
 enum shoal_status h5_commit(struct h5 *h, int64_t *bytes);
 /* Close; a file that was not committed is removed. Fine on H5_CLOSED and after h5_commit. */

@@ -130,6 +130,7 @@ enum shoal_status index_write(const char *run, const struct snapshot_index *inde
                 "a snapshot of %d experts", index->experts);
     SHOAL_TRY(run_index_path(path, run, index->standing.step));
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, index_file_bytes(index->experts, index->members, index->n_judgings)));
     SHOAL_GOTO(write_attributes(&h, index));
     SHOAL_GOTO(write_judgings(&h, index));
     SHOAL_GOTO(write_live(&h, index));

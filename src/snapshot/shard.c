@@ -171,6 +171,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, shard_bytes(e->table, e->velocity != NULL, e->own_best != NULL)));
     SHOAL_GOTO(write_info(&h, info));
     SHOAL_GOTO(slab_write(&h, "/params", e->table, e->dev, e->weights));
     SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
@@ -193,6 +194,7 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, shard_weights_bytes(table)));
     SHOAL_GOTO(write_info(&h, info));
     SHOAL_GOTO(slab_write(&h, "/params", table, dev, weights));
     SHOAL_GOTO(h5_commit(&h, bytes));
