@@ -126,13 +126,14 @@ enum shoal_status h5_reserve(struct h5 *h, int64_t bytes)
     return fd < 0 ? SHOAL_OK : file_reserve(fd, h->path, bytes);
 }
 
-/* Close a file that is being given up. When it cannot be written HDF5 keeps it open for ever, in a
- * state in which nothing more may be asked of it; let it hold at least no room on the disk. */
+/* Close a file that is being given up. What the library cannot write it keeps open for ever, so it
+ * is given the room that the file itself took; at worst the file stays open, nearly empty. */
 static void give_up(hid_t file)
 {
     const int fd = descriptor(file);
-    if (H5Fclose(file) < 0 && fd >= 0 && ftruncate(fd, 0) != 0)
-        log_warn("a file that was given up still takes room on the disk until the end");
+    if (fd >= 0 && ftruncate(fd, 0) != 0)
+        log_warn("a file that was given up takes room on the disk until it is closed");
+    H5Fclose(file);
 }
 
 enum shoal_status h5_commit(struct h5 *h, int64_t *bytes)
