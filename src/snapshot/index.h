@@ -58,6 +58,8 @@ enum shoal_status index_check(const char *path);
 /* The newest index of a run that index_check finds good; others are skipped with a warning.
  * SHOAL_EIO: there is none. path_out: SHOAL_MAX_PATH bytes. */
 enum shoal_status index_find_latest(const char *run, char *path_out);
+/* The same among those of steps below `step`. */
+enum shoal_status index_find_before(const char *run, int64_t step, char *path_out);
 /* Remove all but the newest `keep` good snapshots (indices first, then their shards) and the shards
  * of no snapshot older than the newest; 0 keeps all snapshots. Nothing newer than the newest good
  * snapshot is touched. Coordinator only. */

@@ -43,10 +43,16 @@ done:
 
 enum shoal_status index_find_latest(const char *run, char *path_out)
 {
+    return index_find_before(run, INT64_MAX, path_out);
+}
+
+enum shoal_status index_find_before(const char *run, int64_t step, char *path_out)
+{
     int64_t *steps = NULL, n = 0;
     SHOAL_TRY(run_snapshots(run, &steps, &n));
     enum shoal_status st = SHOAL_EIO;
     for (int64_t i = 0; st != SHOAL_OK && i < n; i++) {
+        if (steps[i] >= step) continue;
         st = run_index_path(path_out, run, steps[i]);
         if (st == SHOAL_OK) st = index_check(path_out);
         if (st != SHOAL_OK)

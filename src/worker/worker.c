@@ -34,7 +34,7 @@ bool worker_evolves(const struct config *cfg)
 }
 
 enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int device,
-                                const struct worker_origin *origin, struct worker **out)
+                                struct worker **out)
 {
     struct worker *w = NULL;
     *out = NULL;
@@ -43,13 +43,21 @@ enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int
     w->comm = comm;
     w->device = device;
     enum shoal_status st = SHOAL_OK;
-    (void)snprintf(w->run_id, sizeof w->run_id, "%s", origin->run_id);
-    SHOAL_GOTO(worker_build(w, origin->resume));
+    SHOAL_GOTO(worker_build(w));
     *out = w;
     w = NULL;
 done:
     worker_destroy(&w);
     return st;
+}
+
+void worker_forget_experts(struct worker *w)
+{
+    for (int i = 0; w->own && i < w->n_own; i++) {
+        expert_destroy(&w->own[i].expert);
+        mem_free(w->own[i].past.judgings);
+        w->own[i] = (struct own){.room = 0};
+    }
 }
 
 static void free_slabs(struct device *dev, struct slabs *s)
@@ -64,10 +72,7 @@ void worker_destroy(struct worker **worker)
     struct worker *w = *worker;
     if (!w) return;
     worker_save_destroy(w);
-    for (int i = 0; w->own && i < w->n_own; i++) {
-        expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].past.judgings);
-    }
+    worker_forget_experts(w);
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     if (w->dev) {

@@ -55,8 +55,10 @@ struct worker {
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 
-/* Parts of worker_create: everything a worker holds. */
-enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume);
+/* Parts of worker_create: everything a worker holds but its experts. */
+enum shoal_status worker_build(struct worker *w);
+/* Fine where there are none. */
+void worker_forget_experts(struct worker *w);
 
 /* Train every own expert from step `from` to step `to`, one after the other. Not collective. */
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to);
