@@ -231,6 +231,18 @@ static void test_without_seals(void **state)
     assert_int_equal(count(run, NULL, NULL), 0); /* the index knows what it held */
 }
 
+static void test_latest(void **state)
+{
+    struct world *w = *state;
+    char run[SHOAL_MAX_PATH], path[SHOAL_MAX_PATH];
+    make_run(w, run);
+    assert_int_equal(path_format(path, "%s/latest", run), SHOAL_OK);
+    assert_int_equal(link_replace(path, "snapshots/step-00000099.h5"), SHOAL_OK);
+    assert_int_equal(count(run, path, "leads nowhere"), 1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(count(run, NULL, NULL), 0);
+}
+
 static void test_nothing(void **state)
 {
     struct world *w = *state;
@@ -245,10 +257,11 @@ static void test_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),    cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_length),  cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_inside),  cmocka_unit_test(test_ledger),
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_without_seals),
+        cmocka_unit_test(test_good),          cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_length),        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_inside),        cmocka_unit_test(test_ledger),
+        cmocka_unit_test(test_nothing),       cmocka_unit_test(test_latest),
+        cmocka_unit_test(test_without_seals),
     };
     return cmocka_run_group_tests_name("verify", tests, world_open, world_close);
 }
