@@ -28,6 +28,8 @@ static const struct command commands[] = {
      "shoal eval runs/first --data 'data/book/val_*.bin'"},
     {"generate", command_generate, "text from a trained expert",
      "shoal generate runs/first --prompt 'Once' --tokens 200"},
+    {"merge", command_merge, "several experts averaged into one",
+     "shoal merge runs/first/experts/*/step-00003200.h5 --out mean.h5"},
     {"export", command_export, "a trained expert for Hugging Face's transformers or llm.c",
      "shoal export runs/first --to hf --out first-hf"},
     {"import", command_import, "a model of theirs as an expert", "shoal import gpt2 --out gpt2.h5"},

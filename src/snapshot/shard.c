@@ -24,6 +24,15 @@ static const struct h5_column outlier_column[] = {
 static const struct h5_columns outlier_columns = {
     outlier_column, sizeof outlier_column / sizeof outlier_column[0], sizeof(struct outlier_row)};
 
+static const struct h5_column parent_column[] = {
+    {"expert", KIND_I32, offsetof(struct shard_parent, expert)},
+    {"step", KIND_I64, offsetof(struct shard_parent, step)},
+    {"share", KIND_F64, offsetof(struct shard_parent, share)},
+    {"xxh64", KIND_U64, offsetof(struct shard_parent, digest)},
+};
+static const struct h5_columns parent_columns = {
+    parent_column, sizeof parent_column / sizeof parent_column[0], sizeof(struct shard_parent)};
+
 /* ---- attributes ------------------------------------------------------------------------------ */
 
 static enum shoal_status write_info(const struct h5 *h, const struct shard_info *info)
@@ -197,6 +206,9 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
     SHOAL_GOTO(h5_reserve(&h, shard_weights_bytes(table)));
     SHOAL_GOTO(write_info(&h, info));
     SHOAL_GOTO(slab_write(&h, "/params", table, dev, weights));
+    if (info->n_parents > 0)
+        SHOAL_GOTO(
+            h5_write_table(&h, "/merge/parents", &parent_columns, info->parents, info->n_parents));
     SHOAL_GOTO(h5_commit(&h, bytes));
 done:
     h5_close(&h);

@@ -22,6 +22,14 @@ struct shard_past {
     struct outlier outlier;
 };
 
+/* What a merged expert is made of. */
+struct shard_parent {
+    int32_t expert;
+    int64_t step;
+    double share;
+    uint64_t digest; /* of its file; 0: unknown */
+};
+
 struct shard_info {
     char run_id[40];
     int expert; /* number; K for the recombinant (only in best.h5) */
@@ -30,6 +38,8 @@ struct shard_info {
     int64_t tokens;
     double fitness;
     int parent;
+    const struct shard_parent *parents; /* borrowed when writing, NULL when read */
+    int n_parents;
     const char
         *config; /* YAML text, 0-terminated; borrowed when writing, owned (mem_free) when read */
 };
