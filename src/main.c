@@ -24,6 +24,7 @@ static const struct command commands[] = {
      "shoal inspect runs/first"},
     {"verify", command_verify, "whether a run's files are still what was written",
      "shoal verify runs/first"},
+    {"keep", command_keep, "mark a snapshot so that it is not removed", "shoal keep runs/first 1000"},
     {"eval", command_eval, "loss of a trained expert on a text",
      "shoal eval runs/first --data 'data/book/val_*.bin'"},
     {"generate", command_generate, "text from a trained expert",

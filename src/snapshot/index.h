@@ -60,7 +60,11 @@ enum shoal_status index_check(const char *path);
 enum shoal_status index_find_latest(const char *run, char *path_out);
 /* The same among those of steps below `step`. */
 enum shoal_status index_find_before(const char *run, int64_t step, char *path_out);
-/* Remove all but the newest `keep` good snapshots (indices first, then their shards) and the shards
+/* Mark a snapshot to be kept (a file RUN/snapshots/step-N.keep), or no longer. SHOAL_EIO: there is
+ * none of this step. */
+enum shoal_status index_mark(const char *run, int64_t step, bool keep);
+/* Remove all but the newest `keep` good snapshots, the one nearest to the step at which the best
+ * of all was found, and those that are marked (indices first, then their shards), and the shards
  * of no snapshot older than the newest; 0 keeps all snapshots. Nothing newer than the newest good
  * snapshot is touched. Coordinator only. */
 enum shoal_status index_prune(const char *run, int64_t keep);
