@@ -1,6 +1,7 @@
 /* files.c - files appear whole or not at all: temporary name in the same directory, fsync, rename,
  * fsync of the directory. A kill at any instant leaves the old file, the new one, or a ".tmp-"
  * name that dir_sweep_temps removes. */
+#define _GNU_SOURCE /* fallocate */
 #include "base/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/memory.h"
 
@@ -37,6 +39,31 @@ bool path_is_dir(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+enum shoal_status path_free_bytes(const char *path, int64_t *bytes)
+{
+    struct statvfs info;
+    SHOAL_CHECK(statvfs(path, &info) == 0, SHOAL_EIO, "%s: cannot tell how much is free: %s", path,
+                strerror(errno));
+    const uint64_t free = (uint64_t)info.f_bavail * info.f_frsize;
+    *bytes = free < INT64_MAX ? (int64_t)free : INT64_MAX;
+    return SHOAL_OK;
+}
+
+enum shoal_status file_reserve(int fd, const char *path, int64_t bytes)
+{
+#ifdef FALLOC_FL_KEEP_SIZE
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return SHOAL_OK;
+    SHOAL_CHECK(errno != ENOSPC && errno != EDQUOT && errno != EFBIG, SHOAL_EIO,
+                "cannot write '%s': no room for its %lld bytes: %s", path, (long long)bytes,
+                strerror(errno));
+#else
+    (void)fd;
+    (void)path;
+    (void)bytes;
+#endif
+    return SHOAL_OK;
 }
 
 enum shoal_status dir_make(const char *path)

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/status.h"
 
 enum { SHOAL_MAX_PATH = 1024 };
@@ -13,6 +14,11 @@ enum shoal_status path_format(char *out, const char *fmt, ...)
 enum shoal_status path_parent(char *out, const char *path);
 bool path_exists(const char *path);
 bool path_is_dir(const char *path);
+/* Bytes that may still be written where path lies. SHOAL_EIO. */
+enum shoal_status path_free_bytes(const char *path, int64_t *bytes);
+/* Set room aside for an open file that will grow to `bytes`, where its file system can: later
+ * writes then do not find the disk full. Its size stays. SHOAL_EIO: there is no room. */
+enum shoal_status file_reserve(int fd, const char *path, int64_t bytes);
 /* Make a directory and its missing parents; an existing directory is fine. SHOAL_EIO. */
 enum shoal_status dir_make(const char *path);
 /* The temporary name to write `path` under: same directory, ".tmp-<name>-<pid>". */

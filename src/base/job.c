@@ -113,6 +113,14 @@ bool job_running(const struct job *j)
     return j->started;
 }
 
+bool job_done(struct job *j)
+{
+    lock(j);
+    const bool done = j->fn == NULL;
+    unlock(j);
+    return done;
+}
+
 enum shoal_status job_wait(struct job *j)
 {
     if (!j->started) return SHOAL_OK;

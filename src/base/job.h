@@ -14,6 +14,8 @@ void job_destroy(struct job **j);
 void job_start(struct job *j, job_fn fn, void *argument);
 /* Whether something was started and not waited for. */
 bool job_running(const struct job *j);
+/* Whether job_wait would return at once. */
+bool job_done(struct job *j);
 /* Sleep until the work is done and return its result, the text of its failure included. Nothing in
  * hand: SHOAL_OK at once. What the work wrote is seen from now on. */
 enum shoal_status job_wait(struct job *j);

@@ -11,5 +11,8 @@ enum shoal_status command_eval(int argc, char **argv);
 enum shoal_status command_generate(int argc, char **argv);
 enum shoal_status command_inspect(int argc, char **argv);
 enum shoal_status command_report(int argc, char **argv);
+enum shoal_status command_verify(int argc, char **argv);
+enum shoal_status command_keep(int argc, char **argv);
+enum shoal_status command_merge(int argc, char **argv);
 enum shoal_status command_export(int argc, char **argv);
 enum shoal_status command_import(int argc, char **argv);

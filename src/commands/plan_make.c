@@ -101,8 +101,9 @@ static void count_written(struct plan *p)
     if (c->snapshot.every > 0 && c->run.steps > 0)
         f->snapshots = ceil_div(c->run.steps, c->snapshot.every);
     f->kept = c->snapshot.keep > 0 ? least(c->snapshot.keep, f->snapshots) : f->snapshots;
-    /* The next one is there before the oldest goes, and best.h5 is written beside the old one. */
-    f->most_bytes = least(f->kept + 1, f->snapshots) * f->snapshot_bytes + 2 * f->best_bytes;
+    /* The next one is there before the oldest goes, so may be that nearest the best, and best.h5 is
+     * written beside the old one. */
+    f->most_bytes = least(f->kept + 2, f->snapshots) * f->snapshot_bytes + 2 * f->best_bytes;
 }
 
 /* ---- layouts --------------------------------------------------------------------------------- */

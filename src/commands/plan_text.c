@@ -32,6 +32,7 @@ static const struct {
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
     [MEMORY_SNAPSHOT] = {"buffers of files", "while one is written"},
+    [MEMORY_STAGING] = {"copies of experts", "for files written beside training (snapshot.async)"},
     [MEMORY_PROGRAM] = {"program and libraries", ""},
 };
 

@@ -12,8 +12,10 @@
 #include "commands/commands.h"
 #include "comm/comm.h"
 #include "coordinator/coordinator.h"
+#include "evo/operators.h"
 #include "model/params.h"
 #include "snapshot/index.h"
+#include "snapshot/shard.h"
 #include "worker/worker.h"
 
 /* What rank 0 finds out about the run directory and tells the others. */
@@ -104,9 +106,20 @@ static enum shoal_status draw_run_id(char out[40])
 static enum shoal_status read_origin(struct run *r)
 {
     struct config then;
+    index_free(&r->index);
     SHOAL_TRY(index_read(r->origin.index, &r->index));
     SHOAL_TRY(config_parse(&then, r->index.config, r->origin.index));
     return config_check_resume(&r->cfg, &then);
+}
+
+/* Rank 0: the newest good snapshot of a step below `before`. */
+static enum shoal_status find_origin(struct run *r, int64_t before)
+{
+    SHOAL_TRY(index_find_before(r->cfg.run.out, before, r->origin.index));
+    SHOAL_TRY(read_origin(r));
+    memcpy(r->origin.run_id, r->index.run_id, sizeof r->origin.run_id);
+    r->origin.finished = r->index.standing.step >= r->cfg.run.steps;
+    return SHOAL_OK;
 }
 
 /* Rank 0: is there a run, may it be touched, where does it continue? */
@@ -121,20 +134,44 @@ static enum shoal_status look_at_run(struct run *r, bool resume)
     }
     SHOAL_CHECK(run_exists(out), SHOAL_EIO,
                 "%s is not a run that could be resumed; leave out --resume to start it", out);
-    SHOAL_TRY(index_find_latest(out, r->origin.index));
-    SHOAL_TRY(read_origin(r));
-    memcpy(r->origin.run_id, r->index.run_id, sizeof r->origin.run_id);
-    r->origin.finished = r->index.standing.step >= r->cfg.run.steps;
-    return SHOAL_OK;
+    return find_origin(r, INT64_MAX);
 }
 
 static enum shoal_status make_worker(struct run *r)
 {
+    if (!comm_is_worker(r->comm)) return SHOAL_OK;
+    return worker_create(&r->cfg, r->comm, r->device, &r->worker);
+}
+
+static enum shoal_status begin_worker(struct run *r)
+{
     const bool resumed = r->origin.index[0] != 0;
     if (resumed && !comm_is_coordinator(r->comm)) SHOAL_TRY(read_origin(r));
-    if (!comm_is_worker(r->comm)) return SHOAL_OK;
-    const struct worker_origin origin = {r->origin.run_id, resumed ? &r->index : NULL};
-    return worker_create(&r->cfg, r->comm, r->device, &origin, &r->worker);
+    if (!r->worker) return SHOAL_OK;
+    return worker_begin(r->worker, r->origin.run_id, resumed ? &r->index : NULL);
+}
+
+/* Begin where origin says; while a shard cannot be read, with the snapshot before. Collective over
+ * the world. */
+static enum shoal_status begin_anywhere(struct run *r)
+{
+    const bool first = comm_is_coordinator(r->comm);
+    for (;;) {
+        const enum shoal_status mine = begin_worker(r);
+        bool speaker = false;
+        const enum shoal_status st = comm_agree(r->comm, mine, &speaker);
+        const bool damaged = st == SHOAL_EFORMAT || st == SHOAL_EIO;
+        if (st == SHOAL_OK) return SHOAL_OK;
+        if (speaker && !(damaged && r->origin.index[0]))
+            log_error(shoal_failure_text());
+        else if (speaker)
+            log_warn("skipping a snapshot that cannot be read, for the one before: %s",
+                     shoal_failure_text());
+        shoal_failure_told();
+        if (!damaged || !r->origin.index[0]) return st;
+        SHOAL_TRY(together(r, first ? find_origin(r, r->index.standing.step) : SHOAL_OK));
+        SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
+    }
 }
 
 static enum shoal_status place_worker(struct run *r)
@@ -165,12 +202,32 @@ done:
     return st;
 }
 
+/* One snapshot is there while the next is written. */
+static enum shoal_status warn_of_full_disk(const struct config *c)
+{
+    struct param_table *table = NULL;
+    const struct gpt_shape shape = config_shape(c);
+    int64_t free = 0;
+    SHOAL_TRY(param_table_create(&shape, &table));
+    const int64_t need = 2 * c->population.experts *
+                         shard_bytes(table, evo_needs_velocity(c), evo_needs_own_best(c));
+    param_table_destroy(&table);
+    SHOAL_TRY(path_free_bytes(c->run.out, &free));
+    if (free < need)
+        log_warn(
+            "%s: %.1f GB are free, but two snapshots take %.1f GB; training goes on, and those "
+            "that do not fit are left out",
+            c->run.out, (double)free * 1e-9, (double)need * 1e-9);
+    return SHOAL_OK;
+}
+
 /* Rank 0: from here on the run directory is written to. */
 static enum shoal_status make_coordinator(struct run *r)
 {
     const struct gpt_shape shape = config_shape(&r->cfg);
     SHOAL_TRY(run_make(r->cfg.run.out, r->cfg.population.experts));
     SHOAL_TRY(write_config(r));
+    SHOAL_TRY(warn_of_full_disk(&r->cfg));
     return coordinator_create(&r->cfg, r->comm, r->origin.run_id,
                               r->origin.index[0] ? &r->index : NULL, param_count(&shape),
                               &r->coordinator);
@@ -190,6 +247,7 @@ static enum shoal_status start(struct run *r, const struct request *q)
     if (r->origin.finished) return SHOAL_OK;
     SHOAL_TRY(together(r, place_worker(r)));
     SHOAL_TRY(together(r, make_worker(r)));
+    SHOAL_TRY(begin_anywhere(r));
     SHOAL_TRY(together(r, attach(r)));
     return together(r, first ? make_coordinator(r) : SHOAL_OK);
 }

@@ -148,6 +148,7 @@ struct config {
         int64_t
             every;    /* steps between snapshots, a multiple of evolution.judge; 0: only the last */
         int64_t keep; /* newest snapshots kept; 0: all */
+        bool async;   /* files are written beside training, from copies in host memory */
     } snapshot;
     char device[CONFIG_NAME];    /* auto | cpu | cuda */
     char transport[CONFIG_NAME]; /* auto | mpi | nccl */

@@ -195,7 +195,9 @@ const struct option option_table[] = {
     {NUMBER(snapshot.every, 0, 1e12), .fallback = "1000", .flags = OPTION_RESUMABLE,
      .help = "steps between snapshots, a multiple of evolution.judge; 0: only the last"},
     {NUMBER(snapshot.keep, 0, 1e9), .fallback = "3", .flags = OPTION_RESUMABLE,
-     .help = "newest snapshots that are kept; 0: all"},
+     .help = "newest snapshots kept, besides marked ones and that nearest the best; 0: all"},
+    {ANY(snapshot.async), .fallback = "true", .flags = OPTION_RESUMABLE,
+     .help = "write beside training, from copies in host memory; false: training waits"},
 
     {CHOICE(device, device_names), .fallback = "auto", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
      .help = "what computes; auto: a GPU where there is one"},

@@ -34,6 +34,8 @@ struct coordinator {
     char run_id[40];
     int64_t params;
     bool resumed, finished;
+    int64_t committed;         /* step of the newest committed snapshot; -1: none */
+    bool lost;                 /* the newest ordered one was not written */
     double begun_s, earlier_s; /* clock at the start; run time of earlier sessions */
     int64_t late;              /* reports ignored */
     struct coordinator_state *state;
@@ -41,6 +43,7 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
+    struct shard_mark *shards;            /* owned; of the newest ordered snapshot */
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
 
@@ -74,6 +77,22 @@ static enum shoal_status record_cadence(struct coordinator *c, const struct cade
     return metrics_write_cadence(c->metrics, run_time(c), &row);
 }
 
+/* A snapshot that was not written: the one before it stays. */
+static enum shoal_status abandon_snapshot(struct coordinator *c, int64_t step)
+{
+    char rest[64] = "there is none before it";
+    if (c->committed >= 0)
+        (void)snprintf(rest, sizeof rest, "the newest is that of step %lld",
+                       (long long)c->committed);
+    log_warn("the snapshot of step %lld was given up: %s", (long long)step, rest);
+    if (index_drop(c->config.run.out, step, c->config.population.experts) != SHOAL_OK) {
+        log_warn("what there is of it remains: %s", shoal_failure_text());
+        shoal_failure_told();
+    }
+    c->lost = true;
+    return metrics_write_lost_snapshot(c->metrics, run_time(c), step, c->committed);
+}
+
 static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
 {
     const char *run = c->config.run.out;
@@ -81,13 +100,23 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
                                    .members = coordinator_members(&c->config),
                                    .workers = comm_workers(c->comm),
                                    .time_s = run_time(c),
+                                   .shards = c->shards,
                                    .config = c->config_text};
     double stall_s = 0.0;
     int64_t index_bytes = 0;
     memcpy(index.run_id, c->run_id, sizeof index.run_id);
     index.judgings = coordinator_snapshot(c->state, &index.standing, &index.n_judgings);
-    SHOAL_TRY(index_write(run, &index, &index_bytes));
-    SHOAL_TRY(index_prune(run, c->config.snapshot.keep));
+    if (index_write(run, &index, &index_bytes) != SHOAL_OK) {
+        log_warn("%s", shoal_failure_text());
+        shoal_failure_told();
+        return abandon_snapshot(c, step);
+    }
+    c->committed = step;
+    c->lost = false;
+    if (index_prune(run, c->config.snapshot.keep) != SHOAL_OK) {
+        log_warn("old snapshots remain: %s", shoal_failure_text());
+        shoal_failure_told();
+    }
     for (int w = 0; w < index.workers; w++)
         if (c->cost.stall_s[w] > stall_s) stall_s = c->cost.stall_s[w];
     const double now_s = run_time(c);
@@ -118,7 +147,12 @@ static enum shoal_status end_run(struct coordinator *c)
                                     .workers = comm_workers(c->comm)};
     display_summary(c->display, &summary);
     c->finished = true;
-    return metrics_write_end(c->metrics, summary.time_s, &standing, &end);
+    SHOAL_TRY(metrics_write_end(c->metrics, summary.time_s, &standing, &end));
+    SHOAL_CHECK(!c->lost, SHOAL_EIO,
+                "%s: the last snapshot, of step %lld, could not be written; make room and repeat "
+                "the end from the one before with --resume",
+                c->config.run.out, (long long)standing.step);
+    return SHOAL_OK;
 }
 
 /* An order, and after it the ranking where a rule needs it, as one record. */
@@ -135,6 +169,7 @@ static enum shoal_status send_order(struct coordinator *c, const struct actions 
 
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
+    if (actions->abandon && actions->send) SHOAL_TRY(abandon_snapshot(c, actions->abandon_step));
     if (actions->send) {
         SHOAL_TRY(send_order(c, actions));
         if (actions->order.snapshot) {
@@ -145,6 +180,7 @@ static enum shoal_status act(struct coordinator *c, const struct actions *action
     if (actions->judged) SHOAL_TRY(record_judging(c, actions->judged));
     if (actions->paced)
         SHOAL_TRY(record_cadence(c, actions->paced, actions->order.step, actions->order.every));
+    if (actions->abandon && !actions->send) SHOAL_TRY(abandon_snapshot(c, actions->abandon_step));
     if (actions->commit) SHOAL_TRY(commit_snapshot(c, actions->commit_step));
     return actions->finished ? end_run(c) : SHOAL_OK;
 }
@@ -174,8 +210,9 @@ static enum shoal_status record_evaluation(struct coordinator *c, const struct r
 static void record_shard(struct coordinator *c, const struct report *r)
 {
     c->cost.bytes += r->count[0];
+    c->shards[r->member] = (struct shard_mark){r->member, r->count[0], (uint64_t)r->count[2]};
     if (r->worker < 0 || r->worker >= SHOAL_MAX_EXPERTS) return;
-    c->cost.stall_s[r->worker] += r->value[0];
+    c->cost.stall_s[r->worker] += r->value[1];
     c->peak_bytes[r->worker] = (double)r->count[1];
 }
 
@@ -252,9 +289,12 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     c->comm = comm;
     c->params = params_per_expert;
     c->resumed = resume != NULL;
+    c->committed = resume ? resume->standing.step : -1;
     c->begun_s = clock_now_s();
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
+    SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
+                         &c->shards));
     SHOAL_GOTO(config_text(cfg, &c->config_text));
     SHOAL_GOTO(coordinator_state_create(cfg, resume ? &resume->standing : NULL,
                                         resume ? resume->judgings : NULL,
@@ -277,6 +317,7 @@ void coordinator_destroy(struct coordinator **c)
     metrics_close(&(*c)->metrics);
     coordinator_state_destroy(&(*c)->state);
     mem_free((*c)->config_text);
+    mem_free((*c)->shards);
     mem_free(*c);
     *c = NULL;
 }

@@ -5,17 +5,20 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/files.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "evo/plan.h"
 #include "optim/outlier.h"
 
 struct metrics {
     FILE *file;
+    int64_t lost; /* lines that could not be written */
 };
 
 /* Cut the file after its last newline. Lines are shorter than `tail` unless there are thousands of
@@ -75,6 +78,38 @@ void metrics_close(struct metrics **m)
     *m = NULL;
 }
 
+/* All of a line; what was written of it when it fails is taken back. */
+static bool write_line(int fd, const char *line, size_t n)
+{
+    const off_t before = lseek(fd, 0, SEEK_END);
+    for (size_t at = 0; at < n;) {
+        const ssize_t wrote = write(fd, line + at, n - at);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) {
+            const int error = errno;
+            /* Should even that fail, a reader finds half a line, as after a kill. */
+            if (before >= 0 && ftruncate(fd, before) != 0) errno = error;
+            errno = error;
+            return false;
+        }
+        at += (size_t)wrote;
+    }
+    return true;
+}
+
+/* A full disk costs lines, not the run. */
+static enum shoal_status put_line(struct metrics *m, struct json *j)
+{
+    char *line = NULL;
+    size_t n = 0;
+    SHOAL_TRY(json_take(j, &line, &n));
+    line[n] = '\n'; /* in place of the 0 */
+    if (!write_line(fileno(m->file), line, n + 1) && m->lost++ == 0)
+        log_warn("metrics.jsonl: a line was lost, and more may be: %s", strerror(errno));
+    free(line);
+    return SHOAL_OK;
+}
+
 static void begin(struct json *j, const char *event, double time_s, int64_t step)
 {
     json_begin(j);
@@ -97,7 +132,7 @@ enum shoal_status metrics_write_start(struct metrics *m, double time_s,
     json_int(&j, "params", start->params);
     json_int(&j, "steps", start->steps);
     json_int(&j, "tokens_per_step", start->tokens_per_step);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_device(struct metrics *m, double time_s, int64_t step,
@@ -107,7 +142,7 @@ enum shoal_status metrics_write_device(struct metrics *m, double time_s, int64_t
     begin(&j, "worker", time_s, step);
     json_int(&j, "worker", r->worker);
     json_number(&j, "peak_flops_per_s", r->value[0]);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_step(struct metrics *m, double time_s, const struct report *r,
@@ -128,7 +163,7 @@ enum shoal_status metrics_write_step(struct metrics *m, double time_s, const str
         json_bool(&j, "skipped", true);
         json_string(&j, "reason", reasons[r->count[1]]);
     }
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const struct report *r)
@@ -140,7 +175,7 @@ enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const str
     json_number(&j, "perplexity", exp(r->value[0]));
     json_int(&j, "tokens", r->count[0]);
     json_number(&j, "seconds", r->value[1]);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_judging(struct metrics *m, double time_s,
@@ -156,7 +191,7 @@ enum shoal_status metrics_write_judging(struct metrics *m, double time_s,
     json_int(&j, "champion", standing->champion);
     json_int(&j, "champion_step", standing->champion_step);
     json_number(&j, "champion_fitness", standing->champion_fitness);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_round(struct metrics *m, double time_s, const struct report *r)
@@ -167,7 +202,7 @@ enum shoal_status metrics_write_round(struct metrics *m, double time_s, const st
     json_number(&j, "seconds", r->value[0]);
     json_number(&j, "stall_s", r->value[1]);
     json_int(&j, "bytes", r->count[0]);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
@@ -203,7 +238,16 @@ enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64
     json_number(&j, "seconds", seconds);
     json_number(&j, "stall_s", stall_s);
     json_int(&j, "bytes", bytes);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
+}
+
+enum shoal_status metrics_write_lost_snapshot(struct metrics *m, double time_s, int64_t step,
+                                              int64_t newest)
+{
+    struct json j;
+    begin(&j, "snapshot_failed", time_s, step);
+    json_number(&j, "newest", newest >= 0 ? (double)newest : NAN);
+    return put_line(m, &j);
 }
 
 enum shoal_status metrics_write_end(struct metrics *m, double time_s,
@@ -218,5 +262,5 @@ enum shoal_status metrics_write_end(struct metrics *m, double time_s,
     json_int(&j, "skipped", end->skipped);
     json_int(&j, "late", end->late);
     json_numbers(&j, "peak_bytes", end->peak_bytes, (size_t)end->workers);
-    return json_end(&j, m->file);
+    return put_line(m, &j);
 }

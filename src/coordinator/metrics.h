@@ -1,7 +1,8 @@
 /* metrics.h - RUN/metrics.jsonl: one JSON object a line, flushed line by line.
  *
  * Every line has "event", "time" (seconds since the run started, earlier sessions included) and
- * "step". A resumed run appends; lines after the step of its "start" line then come twice. */
+ * "step". On a full disk lines are lost, with a warning. A resumed run appends; lines after the
+ * step of its "start" line then come twice. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -61,6 +62,10 @@ enum shoal_status metrics_write_lineage(struct metrics *m, double time_s, const 
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,
                                          double seconds, double stall_s, int64_t bytes);
+/* {"event":"snapshot_failed","newest"}: not all of it could be written; newest: step of the newest
+ * that was, null: none. */
+enum shoal_status metrics_write_lost_snapshot(struct metrics *m, double time_s, int64_t step,
+                                              int64_t newest);
 /* {"event":"end","best","best_step","best_fitness","tokens","skipped","late","peak_bytes":[every
  * worker]}; tokens and skipped steps of the population; late: reports that were ignored;
  * peak_bytes: the most memory a worker ever held in RAM, mapped files included, 0: not known. */

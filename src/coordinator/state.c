@@ -2,9 +2,9 @@
  *
  * The machine waits for one judging at a time: the fitness of every member at step `until`. Once
  * they are all in, it decides and orders the next stretch; whatever arrives for another step is
- * late. An ordered snapshot is waited for alongside: workers write it before they train on, so its
- * last shard comes before the next judging is complete. What the index must hold is copied when the
- * snapshot is ordered, so that a slow disk cannot mix two steps.
+ * late. An ordered snapshot is waited for alongside, for as long as workers write beside training;
+ * they finish it before they report a judging that may order the next. What the index must hold is
+ * copied when the snapshot is ordered, so that a slow disk cannot mix two steps.
  *
  * Nothing here depends on the order in which reports of one judging arrive. */
 #include "coordinator/state.h"
@@ -18,8 +18,9 @@
 /* A snapshot that was ordered. */
 struct shards {
     bool waiting; /* not all shards are on disk yet */
-    int n_wrote;
-    uint8_t wrote[SHOAL_MAX_EXPERTS];
+    bool failed;  /* one of them will not be */
+    int n_told;
+    uint8_t told[SHOAL_MAX_EXPERTS];
     struct standing standing; /* when it was ordered */
     int64_t n_judgings;
 };
@@ -160,11 +161,16 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
     return SHOAL_OK;
 }
 
-static void begin_snapshot(struct coordinator_state *s)
+static void begin_snapshot(struct coordinator_state *s, struct actions *out)
 {
+    if (s->shards.waiting) {
+        out->abandon = true;
+        out->abandon_step = s->shards.standing.step;
+    }
     s->shards.waiting = true;
-    s->shards.n_wrote = 0;
-    memset(s->shards.wrote, 0, (size_t)s->experts);
+    s->shards.failed = false;
+    s->shards.n_told = 0;
+    memset(s->shards.told, 0, (size_t)s->experts);
     s->shards.standing = s->standing;
     s->shards.n_judgings = s->history.n;
 }
@@ -213,7 +219,7 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
         order.stop || (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
     order.until = order.stop ? step : next_judging(s, step);
     send_order(s, &order, out);
-    if (order.snapshot) begin_snapshot(s);
+    if (order.snapshot) begin_snapshot(s, out);
     return SHOAL_OK;
 }
 
@@ -235,17 +241,21 @@ static enum shoal_status hear_fitness(struct coordinator_state *s, const struct 
     return s->n_heard < s->members ? SHOAL_OK : judge(s, event->time_s, out);
 }
 
-static void hear_wrote(struct coordinator_state *s, const struct report *r, struct actions *out)
+/* A shard is on disk, or will not be. The snapshot is decided when all have been heard of, so that
+ * nobody writes any more where things are removed. */
+static void hear_shard(struct coordinator_state *s, const struct report *r, struct actions *out)
 {
     struct shards *shards = &s->shards;
     out->late = !shards->waiting || r->step != shards->standing.step || !is_expert(s, r->member) ||
-                shards->wrote[r->member];
+                shards->told[r->member];
     if (out->late) return;
-    shards->wrote[r->member] = 1;
-    if (++shards->n_wrote < s->experts) return;
+    shards->told[r->member] = 1;
+    shards->failed = shards->failed || r->kind == REPORT_FAILED;
+    if (++shards->n_told < s->experts) return;
     shards->waiting = false;
-    out->commit = true;
-    out->commit_step = shards->standing.step;
+    out->commit = !shards->failed;
+    out->abandon = shards->failed;
+    out->commit_step = out->abandon_step = shards->standing.step;
     out->finished = s->stopped;
 }
 
@@ -285,7 +295,8 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
     case REPORT_FITNESS:
         return hear_fitness(s, event, out);
     case REPORT_WROTE:
-        hear_wrote(s, &event->report, out);
+    case REPORT_FAILED:
+        hear_shard(s, &event->report, out);
         return SHOAL_OK;
     case REPORT_STEP:
         hear_step(s, &event->report, out);

@@ -25,8 +25,10 @@ struct actions {
     const uint16_t *ranked;       /* what its record ends with (protocol.h); NULL: nothing */
     const struct judging *judged; /* a judging is complete (borrowed until the next event) */
     const struct cadence *paced;  /* order.every was chosen now, by these costs (borrowed) */
-    bool commit; /* all shards of this step are on disk: write the index, then prune */
-    int64_t commit_step;
+    bool commit;  /* all shards of this step are on disk: write the index, then prune */
+    bool abandon; /* a snapshot will not be completed: remove what there is of it. Where a new one
+                     is ordered, the old one has not come to an end and is of abandon_step */
+    int64_t commit_step, abandon_step;
     bool finished;      /* nothing more will come */
     bool late;          /* the report was late, repeated or unknown, and was ignored */
     struct order order; /* where send; otherwise not even cleared, being the largest by far */

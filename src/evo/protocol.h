@@ -15,8 +15,10 @@ enum report_kind {
     REPORT_ROUND,    /* a round was applied: value = {seconds of exchange, seconds it kept from
                         training, seconds of training since the last one began or NAN}, count =
                         {bytes all workers sent since the last report}; member = attractor */
-    REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
-                        the worker has held so far} */
+    REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds, seconds the worker did not
+                        train for it since its last such report}, count = {bytes, most memory
+                        the worker has held so far, the bits of its digest} */
+    REPORT_FAILED,   /* an expert's shard could not be written */
     REPORT_LINEAGE,  /* what became of an expert in the round after a judging: value = {distance,
                         lr_scale, kind}, count = {body, io}, as in a lineage_row (ledger.h) */
     REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
@@ -29,7 +31,7 @@ struct report {
     int32_t member; /* expert number, or K for the recombinant */
     int32_t reserved;
     int64_t step;
-    int64_t count[2];
+    int64_t count[3];
     double value[4];
 };
 

@@ -49,6 +49,25 @@ void expert_destroy(struct expert **e)
     *e = NULL;
 }
 
+enum shoal_status expert_download(struct expert *to, const struct expert *from)
+{
+    const size_t bytes = (size_t)from->table->n_params * sizeof(float);
+    float *const into[] = {to->weights, to->adam_m, to->adam_v, to->velocity, to->own_best};
+    const float *const out_of[] = {from->weights, from->adam_m, from->adam_v, from->velocity,
+                                   from->own_best};
+    struct device *const dev = to->dev;
+    for (size_t i = 0; i < sizeof into / sizeof *into; i++)
+        if (out_of[i]) SHOAL_TRY(device_download(from->dev, into[i], out_of[i], bytes));
+    *to = *from; /* every counter there is, then what is the copy's own */
+    to->dev = dev;
+    to->weights = into[0];
+    to->adam_m = into[1];
+    to->adam_v = into[2];
+    to->velocity = into[3];
+    to->own_best = into[4];
+    return SHOAL_OK;
+}
+
 /* ---- initial weights ------------------------------------------------------------------------- */
 
 /* n normals for elements begin .. begin + n - 1 of a tensor; begin is a multiple of 4. */

@@ -25,6 +25,9 @@ struct expert {
 enum shoal_status expert_create(struct device *dev, const struct param_table *table, int number,
                                 bool with_velocity, bool with_own_best, struct expert **out);
 void expert_destroy(struct expert **e);
+/* Everything of `from` into `to`, which has the same table and at least its slabs, on a device in
+ * host memory. */
+enum shoal_status expert_download(struct expert *to, const struct expert *from);
 /* Draw initial weights, GPT-2's way (Radford et al. 2019) for both architectures: N(0, 0.02), the
  * matrices that end a branch N(0, 0.02 / sqrt(2 depth)), gains 1, biases 0, vocabulary padding 0. A
  * pure function of (seed, stream,

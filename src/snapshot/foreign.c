@@ -47,7 +47,8 @@ static enum shoal_status refuse(const char *path, const unsigned char *begin)
                 "%s: is a PyTorch file, which would run code when read; save the model as "
                 "safetensors (save_pretrained does) and import that",
                 path);
-    SHOAL_CHECK(memcmp(begin, "\x89HDF", 4) != 0, SHOAL_EFORMAT,
+    const bool ours = memcmp(begin, "shoal 1 xxh64", 13) == 0; /* snapshot/seal.h */
+    SHOAL_CHECK(!ours && memcmp(begin, "\x89HDF", 4) != 0, SHOAL_EFORMAT,
                 "%s: is HDF5, as shoal's own shards are: use it as it is", path);
     return SHOAL_FAIL(SHOAL_EFORMAT,
                       "%s: is neither a safetensors file nor a checkpoint of llm.c's; name one of "

@@ -25,7 +25,10 @@ struct h5 {
 enum shoal_status h5_open(struct h5 *h, const char *path);
 /* Start a new file under a temporary name; path appears with h5_commit. */
 enum shoal_status h5_create(struct h5 *h, const char *path);
-/* Close, make durable, rename. *bytes (may be NULL): size of the file. */
+/* Set room aside for `bytes`: HDF5 does not recover from a disk that is full. SHOAL_EIO: there is
+ * none. */
+enum shoal_status h5_reserve(struct h5 *h, int64_t bytes);
+/* Close, seal (seal.h), make durable, rename. *bytes (may be NULL): size of the file. */
 enum shoal_status h5_commit(struct h5 *h, int64_t *bytes);
 /* Close; a file that was not committed is removed. Fine on H5_CLOSED and after h5_commit. */
 void h5_close(struct h5 *h);
@@ -42,6 +45,15 @@ enum shoal_status h5_group(const struct h5 *h, const char *name);
 bool h5_exists(const struct h5 *h, const char *name);
 /* `name` stands for the root group of another file, given relative to this file's directory. */
 enum shoal_status h5_link_file(const struct h5 *h, const char *name, const char *target);
+
+/* Read every dataset from the root group down, a few rows at a time, so that every checksum of the
+ * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link out of the
+ * file. */
+enum shoal_status h5_read_everything(const struct h5 *h, int64_t *datasets);
+/* Number of links in a group; 0: no such group. */
+int64_t h5_count_links(const struct h5 *h, const char *group);
+/* Whether `name` is a link to the root group of `target`. */
+bool h5_links_to(const struct h5 *h, const char *name, const char *target);
 
 /* ---- attributes: scalars on a group ---------------------------------------------------------- */
 
@@ -66,7 +78,7 @@ enum shoal_status h5_get_double(const struct h5 *h, const char *group, const cha
 
 /* ---- datasets: chunked, Fletcher32, dimensions labelled -------------------------------------- */
 
-enum h5_kind { KIND_F32, KIND_F64, KIND_I32, KIND_I64 };
+enum h5_kind { KIND_F32, KIND_F64, KIND_I32, KIND_I64, KIND_U64 };
 struct h5_shape {
     int rank;             /* 1 or 2 */
     hsize_t dim[2];       /* a first dimension of 0 makes a dataset that can grow */
@@ -83,6 +95,10 @@ int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);
  * a checksum does not match. */
 enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kind,
                           const struct h5_shape *shape, void *data);
+
+/* Whether a dataset is there and has this kind and shape; its numbers are not read. */
+enum shoal_status h5_check(const struct h5 *h, const char *name, enum h5_kind kind,
+                           const struct h5_shape *shape);
 
 /* Tables are 1-D datasets of a compound type: numpy structured arrays, pandas data frames. */
 struct h5_column {

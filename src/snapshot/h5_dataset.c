@@ -17,6 +17,8 @@ hid_t h5_memory_type(enum h5_kind kind)
         return H5T_NATIVE_DOUBLE;
     case KIND_I32:
         return H5T_NATIVE_INT32;
+    case KIND_U64:
+        return H5T_NATIVE_UINT64;
     case KIND_I64:
         break;
     }
@@ -32,6 +34,8 @@ hid_t h5_file_type(enum h5_kind kind)
         return H5T_IEEE_F64LE;
     case KIND_I32:
         return H5T_STD_I32LE;
+    case KIND_U64:
+        return H5T_STD_U64LE;
     case KIND_I64:
         break;
     }
@@ -168,6 +172,19 @@ static enum shoal_status check_kind(const struct h5 *h, const char *name, hid_t 
     SHOAL_CHECK(same, SHOAL_EFORMAT, "%s: %s does not hold %s", h->path, name,
                 kind == KIND_F32 || kind == KIND_F64 ? "floating-point numbers" : "integers");
     return SHOAL_OK;
+}
+
+enum shoal_status h5_check(const struct h5 *h, const char *name, enum h5_kind kind,
+                           const struct h5_shape *shape)
+{
+    hid_t dataset = -1;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open_dataset(h, name, &dataset));
+    SHOAL_GOTO(check_shape(h, name, dataset, shape));
+    SHOAL_GOTO(check_kind(h, name, dataset, kind));
+done:
+    if (dataset >= 0) H5Dclose(dataset);
+    return st;
 }
 
 enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kind,

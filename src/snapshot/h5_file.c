@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/log.h"
+#include "snapshot/seal.h"
 
 struct cause {
     char text[160];
@@ -49,6 +51,14 @@ enum shoal_status h5_fail_write(const struct h5 *h, const char *object)
     return SHOAL_FAIL(SHOAL_EIO, "%s: cannot write %s: %s", h->path, object, cause.text);
 }
 
+/* Before anything else is asked of the library. It would crash when the program ends with a file
+ * open that could not be written, so it is not called then; we close what we open. */
+static herr_t library_begin(void)
+{
+    (void)H5dont_atexit(); /* fails from the second time on */
+    return H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
 /* How files are opened and created; negative on failure. */
 static hid_t access_properties(void)
 {
@@ -72,7 +82,7 @@ enum shoal_status h5_open(struct h5 *h, const char *path)
                 "%s: no such file, or not readable", path);
     SHOAL_CHECK(!S_ISDIR(info.st_mode), SHOAL_EFORMAT,
                 "%s is not a shoal snapshot: it is a directory", path);
-    if (H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) return h5_fail_read(h, "anything");
+    if (library_begin() < 0) return h5_fail_read(h, "anything");
     const hid_t list = access_properties();
     if (list < 0) return h5_fail_read(h, "anything");
     h->file = H5Fopen(path, H5F_ACC_RDONLY, list);
@@ -91,25 +101,55 @@ enum shoal_status h5_create(struct h5 *h, const char *path)
     *h = (struct h5){.file = -1, .path = path};
     char temp[SHOAL_MAX_PATH];
     SHOAL_TRY(file_temp_name(temp, path));
-    if (H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) return h5_fail_write(h, "anything");
-    const hid_t list = access_properties();
-    if (list < 0) return h5_fail_write(h, "anything");
-    h->file = H5Fcreate(temp, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    if (library_begin() < 0) return h5_fail_write(h, "anything");
+    const hid_t list = access_properties(), how = H5Pcreate(H5P_FILE_CREATE);
+    if (list >= 0 && how >= 0 && H5Pset_userblock(how, SEAL_BYTES) >= 0)
+        h->file = H5Fcreate(temp, H5F_ACC_TRUNC, how, list);
     const enum shoal_status st = h->file < 0 ? h5_fail_write(h, "a new file") : SHOAL_OK;
-    H5Pclose(list);
+    if (how >= 0) H5Pclose(how);
+    if (list >= 0) H5Pclose(list);
     /* From here on there is a file to remove if we fail. */
     if (st == SHOAL_OK) memcpy(h->temp, temp, sizeof temp);
     return st;
 }
 
+/* The descriptor below an open file; -1: there is none. */
+static int descriptor(hid_t file)
+{
+    void *handle = NULL;
+    return H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle ? *(int *)handle : -1;
+}
+
+enum shoal_status h5_reserve(struct h5 *h, int64_t bytes)
+{
+    const int fd = descriptor(h->file);
+    return fd < 0 ? SHOAL_OK : file_reserve(fd, h->path, bytes);
+}
+
+/* Close a file that is being given up. What the library cannot write it keeps open for ever, so it
+ * is given the room that the file itself took; at worst the file stays open, nearly empty. */
+static void give_up(hid_t file)
+{
+    const int fd = descriptor(file);
+    if (fd >= 0 && ftruncate(fd, 0) != 0)
+        log_warn("a file that was given up takes room on the disk until it is closed");
+    H5Fclose(file);
+}
+
 enum shoal_status h5_commit(struct h5 *h, int64_t *bytes)
 {
+    struct stat info;
+    /* What can fail fails here, where h5_close can still give the file up. */
+    if (H5Fflush(h->file, H5F_SCOPE_LOCAL) < 0) return h5_fail_write(h, "the end of the file");
     const hid_t file = h->file;
     h->file = -1;
     if (H5Fclose(file) < 0) return h5_fail_write(h, "the end of the file");
+    /* Room that was reserved and not needed goes back. */
+    SHOAL_CHECK(stat(h->temp, &info) == 0 && truncate(h->temp, info.st_size) == 0, SHOAL_EIO,
+                "%s: vanished while it was written", h->path);
+    SHOAL_TRY(seal_write(h->temp));
     SHOAL_TRY(file_commit(h->temp, h->path));
     h->temp[0] = 0;
-    struct stat info;
     SHOAL_CHECK(stat(h->path, &info) == 0, SHOAL_EIO, "%s: vanished after it was written", h->path);
     if (bytes) *bytes = info.st_size;
     return SHOAL_OK;
@@ -117,7 +157,10 @@ enum shoal_status h5_commit(struct h5 *h, int64_t *bytes)
 
 void h5_close(struct h5 *h)
 {
-    if (h->file >= 0) H5Fclose(h->file);
+    if (h->file >= 0 && h->temp[0])
+        give_up(h->file);
+    else if (h->file >= 0)
+        H5Fclose(h->file);
     if (h->temp[0]) unlink(h->temp);
     h->file = -1;
     h->temp[0] = 0;

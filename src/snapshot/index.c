@@ -27,6 +27,14 @@ static const struct h5_column judging_column[] = {
 static const struct h5_columns judging_columns = {
     judging_column, sizeof judging_column / sizeof judging_column[0], sizeof(struct judging_row)};
 
+static const struct h5_column shard_column[] = {
+    {"expert", KIND_I32, offsetof(struct shard_mark, expert)},
+    {"bytes", KIND_I64, offsetof(struct shard_mark, bytes)},
+    {"xxh64", KIND_U64, offsetof(struct shard_mark, digest)},
+};
+static const struct h5_columns shard_columns = {
+    shard_column, sizeof shard_column / sizeof shard_column[0], sizeof(struct shard_mark)};
+
 static struct h5_shape fitness_shape(const struct snapshot_index *index)
 {
     return (struct h5_shape){
@@ -123,10 +131,14 @@ enum shoal_status index_write(const char *run, const struct snapshot_index *inde
                 "a snapshot of %d experts", index->experts);
     SHOAL_TRY(run_index_path(path, run, index->standing.step));
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, index_file_bytes(index->experts, index->members, index->n_judgings)));
     SHOAL_GOTO(write_attributes(&h, index));
     SHOAL_GOTO(write_judgings(&h, index));
     SHOAL_GOTO(write_live(&h, index));
     SHOAL_GOTO(write_links(&h, index));
+    if (index->shards)
+        SHOAL_GOTO(
+            h5_write_table(&h, "/ledger/shards", &shard_columns, index->shards, index->experts));
     SHOAL_GOTO(h5_commit(&h, bytes));
     SHOAL_GOTO(write_latest(run, index->standing.step));
 done:
@@ -204,6 +216,22 @@ static enum shoal_status read_live(const struct h5 *h, struct snapshot_index *in
     return st;
 }
 
+/* Versions before seals did not record their shards. */
+static enum shoal_status read_shards(const struct h5 *h, struct snapshot_index *index)
+{
+    int64_t n = 0;
+    if (!h5_exists(h, "/ledger/shards")) return SHOAL_OK;
+    SHOAL_TRY(h5_read_table(h, "/ledger/shards", &shard_columns, &index->shards, &n));
+    SHOAL_CHECK(n == index->experts, SHOAL_EFORMAT,
+                "%s: /ledger/shards has %" PRId64 " rows for %d experts", h->path, n,
+                index->experts);
+    for (int k = 0; k < index->experts; k++)
+        SHOAL_CHECK(index->shards[k].expert == k, SHOAL_EFORMAT,
+                    "%s: /ledger/shards row %d is of expert %d", h->path, k,
+                    index->shards[k].expert);
+    return SHOAL_OK;
+}
+
 enum shoal_status index_read(const char *path, struct snapshot_index *out)
 {
     *out = (struct snapshot_index){.experts = 0};
@@ -213,6 +241,7 @@ enum shoal_status index_read(const char *path, struct snapshot_index *out)
     SHOAL_GOTO(read_attributes(&h, out));
     SHOAL_GOTO(read_judgings(&h, out));
     SHOAL_GOTO(read_live(&h, out));
+    SHOAL_GOTO(read_shards(&h, out));
 done:
     h5_close(&h);
     if (st != SHOAL_OK) index_free(out);
@@ -223,14 +252,16 @@ void index_free(struct snapshot_index *index)
 {
     if (index->judgings && index->n_judgings > 0) mem_free(index->judgings[0].fitness);
     mem_free(index->judgings);
+    mem_free(index->shards);
     mem_free(index->config);
     index->judgings = NULL;
+    index->shards = NULL;
     index->config = NULL;
     index->n_judgings = 0;
 }
 
 int64_t index_file_bytes(int experts, int members, int64_t judgings)
 {
-    enum { FIXED = 12 << 10, LINK = 128, ROW = 32 };
+    enum { FIXED = 12 << 10, LINK = 128 + 24, ROW = 32 };
     return FIXED + (int64_t)experts * LINK + judgings * (ROW + members * (int64_t)sizeof(double));
 }

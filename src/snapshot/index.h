@@ -10,6 +10,13 @@
 #include "config/config.h"
 #include "evo/ledger.h"
 
+/* A shard as it was when the snapshot was taken. */
+struct shard_mark {
+    int32_t expert;
+    int64_t bytes;   /* of the file */
+    uint64_t digest; /* XXH64 of what its seal covers */
+};
+
 struct snapshot_index {
     char run_id[40];
     int experts, members;
@@ -19,7 +26,8 @@ struct snapshot_index {
     int64_t n_judgings;
     struct judging
         *judgings; /* owned, with their fitness arrays, when read; borrowed when writing */
-    char *config;  /* YAML text; owned when read */
+    struct shard_mark *shards; /* of every expert; owned when read; NULL: not recorded */
+    char *config;              /* YAML text; owned when read */
 };
 
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
@@ -50,10 +58,19 @@ enum shoal_status index_check(const char *path);
 /* The newest index of a run that index_check finds good; others are skipped with a warning.
  * SHOAL_EIO: there is none. path_out: SHOAL_MAX_PATH bytes. */
 enum shoal_status index_find_latest(const char *run, char *path_out);
-/* Remove all but the newest `keep` good snapshots (indices first, then their shards) and the shards
+/* The same among those of steps below `step`. */
+enum shoal_status index_find_before(const char *run, int64_t step, char *path_out);
+/* Mark a snapshot to be kept (a file RUN/snapshots/step-N.keep), or no longer. SHOAL_EIO: there is
+ * none of this step. */
+enum shoal_status index_mark(const char *run, int64_t step, bool keep);
+/* Remove all but the newest `keep` good snapshots, the one nearest to the step at which the best
+ * of all was found, and those that are marked (indices first, then their shards), and the shards
  * of no snapshot older than the newest; 0 keeps all snapshots. Nothing newer than the newest good
  * snapshot is touched. Coordinator only. */
 enum shoal_status index_prune(const char *run, int64_t keep);
+/* Remove what there is of a snapshot that cannot be completed: its index, then its shards.
+ * Coordinator only. */
+enum shoal_status index_drop(const char *run, int64_t step, int experts);
 /* What SNAPSHOT on a command line means: a shard is itself; a run directory gives its best.h5, or
  * while it has none, what its newest good index gives; an index gives the shard of its best expert
  * (the recombinant has none). SHOAL_EIO, SHOAL_EFORMAT. shard_out: SHOAL_MAX_PATH bytes. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/memory.h"
 #include "snapshot/header.h"
+#include "snapshot/seal.h"
 #include "snapshot/slab.h"
 
 static const struct h5_column history_column[] = {
@@ -33,6 +34,15 @@ static const struct h5_column outlier_column[] = {
 };
 static const struct h5_columns outlier_columns = {
     outlier_column, sizeof outlier_column / sizeof outlier_column[0], sizeof(struct outlier_row)};
+
+static const struct h5_column parent_column[] = {
+    {"expert", KIND_I32, offsetof(struct shard_parent, expert)},
+    {"step", KIND_I64, offsetof(struct shard_parent, step)},
+    {"share", KIND_F64, offsetof(struct shard_parent, share)},
+    {"xxh64", KIND_U64, offsetof(struct shard_parent, digest)},
+};
+static const struct h5_columns parent_columns = {
+    parent_column, sizeof parent_column / sizeof parent_column[0], sizeof(struct shard_parent)};
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
@@ -251,6 +261,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, shard_bytes(e->table, e->velocity != NULL, e->own_best != NULL)));
     SHOAL_GOTO(write_info(&h, info));
     SHOAL_GOTO(slab_write(&h, "/params", e->table, e->dev, e->weights));
     SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
@@ -276,8 +287,12 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
     SHOAL_GOTO(h5_create(&h, path));
+    SHOAL_GOTO(h5_reserve(&h, shard_weights_bytes(table)));
     SHOAL_GOTO(write_info(&h, info));
     SHOAL_GOTO(slab_write(&h, "/params", table, dev, weights));
+    if (info->n_parents > 0)
+        SHOAL_GOTO(
+            h5_write_table(&h, "/merge/parents", &parent_columns, info->parents, info->n_parents));
     SHOAL_GOTO(h5_commit(&h, bytes));
 done:
     h5_close(&h);
@@ -359,6 +374,67 @@ enum shoal_status shard_read_outer(const char *path, const struct param_table *t
 done:
     h5_close(&h);
     return st;
+}
+
+/* ---- without an expert to read into ---------------------------------------------------------- */
+
+static enum shoal_status check_slabs(const struct h5 *h, const struct param_table *table)
+{
+    const char *const optional[] = {"/optim/m", "/optim/v", "/evo/velocity", "/evo/own_best"};
+    SHOAL_TRY(slab_check(h, "/params", table));
+    SHOAL_CHECK(h5_exists(h, "/optim") == h5_exists(h, "/state"), SHOAL_EFORMAT,
+                "%s: has one of /optim and /state, but not the other", h->path);
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
+        if (h5_exists(h, i < 2 ? "/optim" : optional[i]))
+            SHOAL_TRY(slab_check(h, optional[i], table));
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_past(const struct h5 *h)
+{
+    struct history_row *rows = NULL;
+    struct expert e;
+    struct outlier outlier;
+    int64_t n = 0;
+    if (!h5_exists(h, "/state")) return SHOAL_OK; /* weights only */
+    SHOAL_TRY(read_state(h, &e));
+    SHOAL_TRY(read_outlier(h, &outlier));
+    const enum shoal_status st = h5_read_table(h, "/history/judgings", &history_columns, &rows, &n);
+    mem_free(rows);
+    return st;
+}
+
+static enum shoal_status check_against(const struct h5 *h, const struct gpt_shape *shape)
+{
+    struct param_table *table = NULL;
+    int64_t datasets = 0;
+    enum shoal_status st;
+    SHOAL_GOTO(param_table_create(shape, &table));
+    SHOAL_GOTO(check_slabs(h, table));
+    SHOAL_GOTO(check_past(h));
+    SHOAL_GOTO(h5_read_everything(h, &datasets));
+done:
+    param_table_destroy(&table);
+    return st;
+}
+
+enum shoal_status shard_check(const char *path)
+{
+    struct h5 h = H5_CLOSED;
+    struct config c;
+    enum shoal_status st;
+    SHOAL_TRY(shard_read_config(path, &c));
+    const struct gpt_shape shape = config_shape(&c);
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_against(&h, &shape));
+done:
+    h5_close(&h);
+    return st;
+}
+
+enum shoal_status shard_digest(const char *path, uint64_t *digest)
+{
+    return seal_read(path, digest);
 }
 
 /* ---- before anything is written -------------------------------------------------------------- */

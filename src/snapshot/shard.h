@@ -32,6 +32,14 @@ struct shard_past {
     struct shard_outer outer; /* borrowed; written unless NULL, never read */
 };
 
+/* What a merged expert is made of. */
+struct shard_parent {
+    int32_t expert;
+    int64_t step;
+    double share;
+    uint64_t digest; /* of its file; 0: unknown */
+};
+
 struct shard_info {
     char run_id[40];
     int expert; /* number; K for the recombinant (only in best.h5) */
@@ -41,6 +49,8 @@ struct shard_info {
     double fitness;
     int parent;
     double lr_scale; /* when read; 1 where the file says nothing. Written as the expert has it */
+    const struct shard_parent *parents; /* borrowed when writing, NULL when read */
+    int n_parents;
     const char
         *config; /* YAML text, 0-terminated; borrowed when writing, owned (mem_free) when read */
 };
@@ -73,6 +83,12 @@ enum shoal_status shard_read_outer(const char *path, const struct param_table *t
 /* Only its lineage, oldest first; *rows: mem_free. None in files of versions that kept none, and
  * where there are only weights. */
 enum shoal_status shard_read_lineage(const char *path, struct lineage_row **rows, int64_t *n);
+/* Everything about a file but what its numbers mean: every dataset reads back, and those that its
+ * own configuration asks for are there with their shapes. SHOAL_EFORMAT. */
+enum shoal_status shard_check(const char *path);
+/* The digest that identifies a shard's contents (XXH64 of all bytes behind its seal), as written.
+ * SHOAL_EFORMAT: it has none. */
+enum shoal_status shard_digest(const char *path, uint64_t *digest);
 /* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
  * shard_write_weights will write, within a per cent, and of the host memory that writing and
  * reading take meanwhile. */

@@ -87,6 +87,17 @@ enum shoal_status slab_read(const struct h5 *h, const char *group, const struct 
     return tensors_get(table, dev, slab, LAYOUT_HF, get, &p);
 }
 
+enum shoal_status slab_check(const struct h5 *h, const char *group, const struct param_table *table)
+{
+    char name[SHOAL_MAX_PATH];
+    for (int i = 0; i < table->n_tensors; i++) {
+        const struct h5_shape shape = file_shape(&table->tensor[i]);
+        SHOAL_TRY(dataset_name(name, group, &table->tensor[i]));
+        SHOAL_TRY(h5_check(h, name, KIND_F32, &shape));
+    }
+    return SHOAL_OK;
+}
+
 int64_t slab_bytes(const struct param_table *table)
 {
     int64_t bytes = 0;

@@ -11,6 +11,9 @@ enum shoal_status slab_write(const struct h5 *h, const char *group, const struct
 /* Read them back; padding and gaps become zero. */
 enum shoal_status slab_read(const struct h5 *h, const char *group, const struct param_table *table,
                             struct device *dev, float *slab);
+/* Whether every tensor is there with its shape; the numbers are not read. */
+enum shoal_status slab_check(const struct h5 *h, const char *group,
+                             const struct param_table *table);
 /* Bytes a slab takes in a file, and of the host buffers it passes through on its way. */
 int64_t slab_bytes(const struct param_table *table);
 int64_t slab_buffer_bytes(const struct param_table *table);

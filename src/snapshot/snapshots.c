@@ -4,6 +4,7 @@
  * between leaves shards without an index, never an index without its shards. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/log.h"
@@ -43,10 +44,16 @@ done:
 
 enum shoal_status index_find_latest(const char *run, char *path_out)
 {
+    return index_find_before(run, INT64_MAX, path_out);
+}
+
+enum shoal_status index_find_before(const char *run, int64_t step, char *path_out)
+{
     int64_t *steps = NULL, n = 0;
     SHOAL_TRY(run_snapshots(run, &steps, &n));
     enum shoal_status st = SHOAL_EIO;
     for (int64_t i = 0; st != SHOAL_OK && i < n; i++) {
+        if (steps[i] >= step) continue;
         st = run_index_path(path_out, run, steps[i]);
         if (st == SHOAL_OK) st = index_check(path_out);
         if (st != SHOAL_OK)
@@ -68,9 +75,49 @@ static enum shoal_status remove_file(const char *path)
     return SHOAL_OK;
 }
 
+enum shoal_status index_drop(const char *run, int64_t step, int experts)
+{
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_index_path(path, run, step));
+    SHOAL_TRY(remove_file(path));
+    for (int k = 0; k < experts; k++) {
+        SHOAL_TRY(run_shard_path(path, run, k, step));
+        SHOAL_TRY(remove_file(path));
+    }
+    return SHOAL_OK;
+}
+
+/* ---- marks ----------------------------------------------------------------------------------- */
+
+static enum shoal_status mark_path(char *out, const char *run, int64_t step)
+{
+    return path_format(out, "%s/snapshots/step-%08" PRId64 ".keep", run, step);
+}
+
+static bool is_marked(const char *run, int64_t step)
+{
+    char path[SHOAL_MAX_PATH];
+    return mark_path(path, run, step) == SHOAL_OK && path_exists(path);
+}
+
+enum shoal_status index_mark(const char *run, int64_t step, bool keep)
+{
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_index_path(path, run, step));
+    SHOAL_CHECK(path_exists(path), SHOAL_EIO,
+                "%s has no snapshot of step %" PRId64 "; shoal inspect %s lists them", run, step,
+                run);
+    SHOAL_TRY(mark_path(path, run, step));
+    return keep ? file_write(path, "", 0) : remove_file(path);
+}
+
+/* ---- what goes ------------------------------------------------------------------------------- */
+
 /* What stays. */
 struct retained {
+    const char *run;
     int64_t newest, oldest; /* steps of the good snapshots that stay; INT64_MIN: none is good */
+    int64_t nearest;        /* step of the one nearest to the best of all; INT64_MIN: none */
     const int64_t *steps;   /* every index there was, newest first */
     int64_t n;
 };
@@ -79,18 +126,36 @@ struct retained {
 static bool keeps(const struct retained *r, int64_t step)
 {
     for (int64_t i = 0; i < r->n; i++)
-        if (r->steps[i] == step) return step >= r->oldest;
+        if (r->steps[i] == step)
+            return step >= r->oldest || step == r->nearest || is_marked(r->run, step);
     return false;
+}
+
+/* The champion's own weights are in best.h5; what it grew from, or into, is here. */
+static enum shoal_status find_nearest(struct retained *r, const char *newest)
+{
+    struct snapshot_index index;
+    SHOAL_TRY(index_read(newest, &index));
+    const int64_t champion = index.standing.champion < 0 ? -1 : index.standing.champion_step;
+    index_free(&index);
+    for (int64_t i = 0; champion >= 0 && i < r->n; i++) {
+        const int64_t step = r->steps[i];
+        if (r->nearest == INT64_MIN || llabs(step - champion) < llabs(r->nearest - champion))
+            r->nearest = step;
+    }
+    return SHOAL_OK;
 }
 
 static enum shoal_status find_retained(struct retained *r, const char *run, int64_t keep)
 {
     char path[SHOAL_MAX_PATH];
     int64_t good = 0;
-    r->newest = r->oldest = INT64_MIN;
+    r->run = run;
+    r->newest = r->oldest = r->nearest = INT64_MIN;
     for (int64_t i = 0; i < r->n && (good == 0 || good < keep); i++) {
         SHOAL_TRY(run_index_path(path, run, r->steps[i]));
         if (index_check(path) != SHOAL_OK) continue;
+        if (good == 0) SHOAL_TRY(find_nearest(r, path));
         if (good++ == 0) r->newest = r->steps[i];
         if (good == keep) r->oldest = r->steps[i];
     }

@@ -1,5 +1,6 @@
 /* build.c - everything a worker holds, made once, before the first step. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -143,7 +144,6 @@ static enum shoal_status load_expert(struct worker *w, struct own *own, int numb
 
 static enum shoal_status make_experts(struct worker *w, const struct snapshot_index *resume)
 {
-    SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->own, "a worker's experts", &w->own));
     for (int i = 0; i < w->n_own; i++) {
         struct own *own = &w->own[i];
         if (resume) {
@@ -152,7 +152,7 @@ static enum shoal_status make_experts(struct worker *w, const struct snapshot_in
             SHOAL_TRY(make_expert(w, own, w->first + i));
         }
     }
-    return make_outboxes(w);
+    return SHOAL_OK;
 }
 
 /* A figure for people: without it the run goes on all the same. */
@@ -170,7 +170,19 @@ static void measure_peak(struct worker *w, int64_t steps)
     w->peak_flops_per_s = NAN;
 }
 
-enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume)
+enum shoal_status worker_begin(struct worker *w, const char *run_id,
+                               const struct snapshot_index *resume)
+{
+    (void)snprintf(w->run_id, sizeof w->run_id, "%s", run_id);
+    w->began_s = clock_now_s() - (resume ? resume->time_s : 0);
+    worker_forget_experts(w);
+    SHOAL_TRY(make_experts(w, resume));
+    SHOAL_TRY(worker_begin_outside(w, resume));
+    measure_peak(w, w->cfg->run.steps - (resume ? resume->standing.step : 0));
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_build(struct worker *w)
 {
     const struct config *c = w->cfg;
     const struct gpt_shape shape = config_shape(c);
@@ -179,7 +191,6 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     w->first = worker_first_expert(w->number, w->workers, c->population.experts);
     w->n_own = worker_first_expert(w->number + 1, w->workers, c->population.experts) - w->first;
     w->micro = worker_setup(c).batch;
-    w->began_s = clock_now_s() - (resume ? resume->time_s : 0);
     SHOAL_TRY(config_text(c, &w->config_text));
     SHOAL_TRY(open_data(w));
     SHOAL_TRY(open_device(w));
@@ -187,9 +198,8 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     SHOAL_TRY(gpt_create(w->dev, w->table, worker_setup(c), &w->gpt));
     SHOAL_TRY(make_buffers(w));
     SHOAL_TRY(make_exchange(w));
-    SHOAL_TRY(make_experts(w, resume));
-    SHOAL_TRY(worker_begin_outside(w, resume));
+    SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->own, "a worker's experts", &w->own));
+    SHOAL_TRY(make_outboxes(w));
     SHOAL_TRY(parallel_create(w));
-    measure_peak(w, c->run.steps - (resume ? resume->standing.step : 0));
-    return SHOAL_OK;
+    return worker_save_create(w);
 }

@@ -60,8 +60,10 @@ enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_i
     struct shard_outer *const o = &w->outer;
     const size_t bytes = (size_t)w->table->n_params * sizeof(float);
     if (!evo_outer_steps(w->cfg)) return SHOAL_OK;
-    SHOAL_TRY(device_alloc(w->dev, bytes, "the weights last agreed on", &o->agreed));
-    SHOAL_TRY(device_alloc(w->dev, bytes, "the velocity of outer steps", &o->velocity));
+    if (!o->agreed)
+        SHOAL_TRY(device_alloc(w->dev, bytes, "the weights last agreed on", &o->agreed));
+    if (!o->velocity)
+        SHOAL_TRY(device_alloc(w->dev, bytes, "the velocity of outer steps", &o->velocity));
     if (w->first == 0) w->own[0].past.outer = *o;
     if (!resume) return device_copy(w->dev, o->agreed, w->own[0].expert->weights, bytes);
     char path[SHOAL_MAX_PATH];

@@ -3,6 +3,7 @@
 #include "comm/comm.h"
 #include "evo/operators.h"
 #include "snapshot/shard.h"
+#include "snapshot/staging.h"
 #include "worker/exchange.h"
 #include "worker/worker.h"
 
@@ -55,6 +56,18 @@ static void count_exchange(struct memory *m, const struct config *c,
     m->bytes[MEMORY_EXCHANGE] = comm_sum_buffers(workers, own, most, experts, table->n_params);
 }
 
+static int64_t slot_bytes(const struct config *c, const struct param_table *table)
+{
+    return staging_bytes(table, evo_needs_velocity(c), evo_needs_own_best(c));
+}
+
+int memory_staging_slots(const struct config *c, const struct param_table *table, int own)
+{
+    const int64_t fit = ((int64_t)1 << 30) / slot_bytes(c, table);
+    if (!c->snapshot.async) return 0;
+    return fit < 1 ? 1 : fit < own ? (int)fit : own;
+}
+
 struct memory memory_of(const struct config *c, const struct param_table *table,
                         struct memory_place place)
 {
@@ -67,6 +80,7 @@ struct memory memory_of(const struct config *c, const struct param_table *table,
     count_exchange(&m, c, table, own, place.workers);
     m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
     m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
+    m.bytes[MEMORY_STAGING] = memory_staging_slots(c, table, own) * slot_bytes(c, table);
     m.bytes[MEMORY_PROGRAM] = program_bytes + device_libraries_bytes();
     return m;
 }
@@ -74,7 +88,8 @@ struct memory memory_of(const struct config *c, const struct param_table *table,
 int64_t memory_peak(const struct memory *m)
 {
     const int64_t exchange = m->bytes[MEMORY_EXCHANGE], snapshot = m->bytes[MEMORY_SNAPSHOT];
-    int64_t bytes = -(exchange < snapshot ? exchange : snapshot);
+    const bool together = m->bytes[MEMORY_STAGING] > 0;
+    int64_t bytes = together ? 0 : -(exchange < snapshot ? exchange : snapshot);
     for (int i = 0; i < MEMORY_ITEMS; i++)
         bytes += m->bytes[i];
     return bytes;
@@ -99,6 +114,7 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_SCRATCH] = "kernel_scratch",
         [MEMORY_EXCHANGE] = "exchange_buffers",
         [MEMORY_SNAPSHOT] = "snapshot_buffers",
+        [MEMORY_STAGING] = "snapshot_copies",
         [MEMORY_PROGRAM] = "program",
     };
     return names[item];

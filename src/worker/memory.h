@@ -24,6 +24,7 @@ enum memory_item {
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */
     MEMORY_SNAPSHOT, /* tensors on their way to a file; only while one is written */
+    MEMORY_STAGING,  /* copies of experts that are written beside training; in host memory */
     MEMORY_PROGRAM,  /* code and data of the program and its libraries */
     MEMORY_ITEMS
 };
@@ -40,7 +41,11 @@ struct memory_place {
 
 struct memory memory_of(const struct config *c, const struct param_table *table,
                         struct memory_place place);
-/* The most there is at one time: exchange and snapshot take turns. */
+/* The most there is at one time: exchange and snapshot take turns, unless files are written beside
+ * training. */
 int64_t memory_peak(const struct memory *m);
+/* How many of its experts a worker copies at a time for a snapshot: all that fit into 1 GiB, but
+ * one at least; 0 where files are not written beside training. */
+int memory_staging_slots(const struct config *c, const struct param_table *table, int own);
 /* "weights", "bf16_weights", ...: a key for machines. */
 const char *memory_item_name(enum memory_item item);

@@ -107,6 +107,7 @@ enum shoal_status parallel_train(struct worker *w, int64_t from, int64_t to)
     struct own *first = &w->own[0];
     double since_s = clock_now_s();
     int64_t since = from;
+    SHOAL_TRY(worker_save_before(w, w->n_own - 1));
     SHOAL_TRY(gpt_load(w->gpt, first->expert->weights));
     SHOAL_TRY(gpt_zero_grads(w->gpt));
     for (int64_t step = from + 1; step <= to; step++) {
@@ -115,6 +116,7 @@ enum shoal_status parallel_train(struct worker *w, int64_t from, int64_t to)
         SHOAL_TRY(average(w, &loss));
         SHOAL_TRY(optim_step(w->cfg, first->expert, w->gpt, loss, &first->past.outlier, &result));
         note_loss(w, loss);
+        SHOAL_TRY(worker_save_poll(w));
         if (step % w->cfg->run.log != 0 && result.skip == SKIP_NONE) continue;
         const double now_s = clock_now_s();
         const double tokens = (double)w->cfg->train.batch * w->cfg->model.context * w->n_own;

@@ -1,33 +1,157 @@
-/* save.c - what a worker puts on disk: its experts' shards, the best member, and their history. */
-#include <math.h>
+/* save.c - what a worker puts on disk: its experts' shards and the best member.
+ *
+ * With snapshot.async an expert is copied into a slot between two steps and written from there by
+ * one other thread, oldest first, one file at a time. There may be fewer slots than experts: an
+ * expert whose turn to train has not come does not change, so it is copied when a slot falls free,
+ * at the latest before it trains on. HDF5 bears one thread at a time: this one uses it only while
+ * no file is being written, which settle() sees to.
+ *
+ * A file that cannot be written costs its snapshot, not the run. */
 #include <string.h>
 #include "base/clock.h"
+#include "base/job.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "evo/operators.h"
+#include "snapshot/staging.h"
+#include "worker/memory.h"
 #include "worker/worker_impl.h"
 
-enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t step)
+enum { BEST = -1 }; /* what a slot holds, if not one of the own experts */
+
+struct slot {
+    struct staging *staging;
+    int own; /* index of an own expert, or BEST */
+};
+
+struct save {
+    struct job *writer; /* NULL: files are written at once, and there are no slots */
+    struct slot *slot;  /* a ring */
+    int n_slots, first, used;
+    struct staged written; /* by the writer, for settle */
+    int64_t step;          /* of the snapshot in hand */
+    int next;              /* own experts from here on are not in a slot yet */
+    bool failed;           /* one of its shards was not written */
+    bool best_failed;      /* best.h5 is not what it should be */
+    double stall_s;        /* not yet reported */
+};
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+enum shoal_status worker_save_create(struct worker *w)
 {
-    const struct history_row row = {.step = step,
-                                    .fitness = own->expert->fitness,
-                                    .train_loss =
-                                        own->losses ? own->loss_sum / (double)own->losses : NAN,
-                                    .time_s = clock_now_s() - w->began_s};
-    struct shard_past *past = &own->past;
-    if (past->n_judgings == own->room) {
-        struct history_row *more = NULL;
-        const int64_t room = own->room * 2 + 16;
-        SHOAL_TRY(mem_alloc((size_t)room * sizeof *more, "an expert's history", &more));
-        if (past->n_judgings) memcpy(more, past->judgings, (size_t)past->n_judgings * sizeof *more);
-        mem_free(past->judgings);
-        past->judgings = more;
-        own->room = room;
+    const struct config *c = w->cfg;
+    struct save *s = NULL;
+    SHOAL_TRY(mem_alloc(sizeof *s, "what is to be saved", &w->save));
+    s = w->save;
+    s->next = w->n_own;
+    if (!c->snapshot.async) return SHOAL_OK;
+    const int slots = memory_staging_slots(c, w->table, w->n_own);
+    SHOAL_TRY(mem_alloc((size_t)slots * sizeof *s->slot, "copies of experts", &s->slot));
+    for (; s->n_slots < slots; s->n_slots++)
+        SHOAL_TRY(staging_create(w->table, evo_needs_velocity(c), evo_needs_own_best(c),
+                                 &s->slot[s->n_slots].staging));
+    return job_create(&s->writer);
+}
+
+void worker_save_destroy(struct worker *w)
+{
+    struct save *s = w->save;
+    if (!s) return;
+    job_destroy(&s->writer);
+    for (int i = 0; i < s->n_slots; i++)
+        staging_destroy(&s->slot[i].staging);
+    mem_free(s->slot);
+    mem_free(s);
+    w->save = NULL;
+}
+
+/* ---- saying what became of a file ------------------------------------------------------------ */
+
+static enum shoal_status report_written(struct worker *w, const struct expert *e,
+                                        const struct staged *written)
+{
+    struct save *s = w->save;
+    const struct report r = {
+        .kind = REPORT_WROTE,
+        .worker = w->number,
+        .member = e->number,
+        .step = s->step,
+        .count = {written->bytes, process_peak_bytes(), (int64_t)written->digest},
+        .value = {written->seconds, s->stall_s}};
+    s->stall_s = 0;
+    return comm_report(w->comm, &r, sizeof r);
+}
+
+static enum shoal_status report_failed(struct worker *w, const struct expert *e)
+{
+    const struct report r = {
+        .kind = REPORT_FAILED, .worker = w->number, .member = e->number, .step = w->save->step};
+    return comm_report(w->comm, &r, sizeof r);
+}
+
+/* Warn of the last failure. */
+static void warn(const char *what)
+{
+    log_warn("%s was not written, training goes on: %s", what, shoal_failure_text());
+    shoal_failure_told();
+}
+
+static enum shoal_status conclude(struct worker *w, int own, enum shoal_status st,
+                                  const struct staged *written)
+{
+    struct save *s = w->save;
+    if (own == BEST) {
+        s->best_failed = st != SHOAL_OK;
+        if (st != SHOAL_OK) warn("best.h5");
+        return SHOAL_OK;
     }
-    past->judgings[past->n_judgings++] = row;
-    own->loss_sum = 0;
-    own->losses = 0;
+    if (st == SHOAL_OK) return report_written(w, w->own[own].expert, written);
+    if (!s->failed) warn("a snapshot");
+    s->failed = true;
+    return report_failed(w, w->own[own].expert);
+}
+
+/* ---- the ring -------------------------------------------------------------------------------- */
+
+static enum shoal_status write_oldest(void *save)
+{
+    struct save *s = save;
+    return staging_write(s->slot[s->first].staging, &s->written);
+}
+
+/* Take the file that was being written off the ring, if it is done or `wait`, and begin the next.
+ * Between the two nobody uses HDF5 but who hears the report. */
+static enum shoal_status settle(struct worker *w, bool wait)
+{
+    struct save *s = w->save;
+    if (!s->writer || s->used == 0 || (!wait && !job_done(s->writer))) return SHOAL_OK;
+    const enum shoal_status st = job_wait(s->writer);
+    const int own = s->slot[s->first].own;
+    s->first = (s->first + 1) % s->n_slots;
+    s->used--;
+    SHOAL_TRY(conclude(w, own, st, &s->written));
+    if (s->used > 0) job_start(s->writer, write_oldest, s);
     return SHOAL_OK;
 }
+
+/* A slot to fill; push() then has it written. */
+static enum shoal_status free_slot(struct worker *w, struct slot **out)
+{
+    struct save *s = w->save;
+    while (s->used == s->n_slots)
+        SHOAL_TRY(settle(w, true));
+    *out = &s->slot[(s->first + s->used) % s->n_slots];
+    return SHOAL_OK;
+}
+
+static void push(struct save *s)
+{
+    if (s->used++ == 0) job_start(s->writer, write_oldest, s);
+}
+
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 static struct shard_info describe(const struct worker *w, const struct expert *e, int64_t step)
 {
@@ -42,13 +166,128 @@ static struct shard_info describe(const struct worker *w, const struct expert *e
     return info;
 }
 
+static enum shoal_status write_now(const char *path, const struct shard_info *info,
+                                   const struct own *own, struct staged *written)
+{
+    const double start_s = clock_now_s();
+    SHOAL_TRY(shard_write(path, info, own->expert, &own->past, &written->bytes));
+    SHOAL_TRY(shard_digest(path, &written->digest));
+    written->seconds = clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+/* The next own expert into a slot, or straight to disk. */
+static enum shoal_status save_next(struct worker *w)
+{
+    struct save *s = w->save;
+    const int i = s->next++;
+    const struct own *own = &w->own[i];
+    const struct shard_info info = describe(w, own->expert, s->step);
+    struct slot *slot = NULL;
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, s->step));
+    if (s->writer) SHOAL_TRY(free_slot(w, &slot));
+    if (s->failed) return report_failed(w, own->expert);
+    if (!s->writer) {
+        struct staged written = {0};
+        const enum shoal_status st = write_now(path, &info, own, &written);
+        return conclude(w, i, st, &written);
+    }
+    slot->own = i;
+    SHOAL_TRY(staging_take(slot->staging, path, &info, own->expert, &own->past));
+    push(s);
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_save_poll(struct worker *w)
+{
+    struct save *s = w->save;
+    const double start_s = clock_now_s();
+    SHOAL_TRY(settle(w, false));
+    while (s->next < w->n_own && s->used < s->n_slots)
+        SHOAL_TRY(save_next(w));
+    s->stall_s += clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_save_before(struct worker *w, int own)
+{
+    struct save *s = w->save;
+    const double start_s = clock_now_s();
+    while (s->next <= own && s->next < w->n_own)
+        SHOAL_TRY(save_next(w));
+    s->stall_s += clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_save_drain(struct worker *w)
+{
+    struct save *s = w->save;
+    SHOAL_TRY(worker_save_before(w, w->n_own));
+    const double start_s = clock_now_s();
+    while (s->used > 0)
+        SHOAL_TRY(settle(w, true));
+    s->stall_s += clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+/* Rather than fail in the middle. */
+static enum shoal_status check_room(const struct worker *w)
+{
+    const struct config *c = w->cfg;
+    const int64_t need =
+        w->n_own * shard_bytes(w->table, evo_needs_velocity(c), evo_needs_own_best(c));
+    int64_t free = 0;
+    SHOAL_TRY(path_free_bytes(c->run.out, &free));
+    SHOAL_CHECK(free >= need, SHOAL_EIO,
+                "%s: %lld MB are free, and this worker's shards take %lld MB; make room, or lower "
+                "snapshot.keep",
+                c->run.out, (long long)(free >> 20), (long long)(need >> 20) + 1);
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_write_shards(struct worker *w, int64_t step)
+{
+    struct save *s = w->save;
+    SHOAL_TRY(worker_save_drain(w)); /* at most one snapshot at a time */
+    const double start_s = clock_now_s();
+    s->step = step;
+    s->next = 0;
+    s->failed = check_room(w) != SHOAL_OK;
+    if (s->failed) warn("a snapshot");
+    while (s->next < w->n_own && (!s->writer || s->failed || s->used < s->n_slots))
+        SHOAL_TRY(save_next(w));
+    s->stall_s += clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+/* ---- the best member ------------------------------------------------------------------------- */
+
+static enum shoal_status save_weights(struct worker *w, const struct shard_info *info,
+                                      const float *weights)
+{
+    struct save *s = w->save;
+    struct slot *slot = NULL;
+    struct staged written = {0};
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_best_path(path, w->cfg->run.out));
+    if (!s->writer) {
+        const enum shoal_status st =
+            shard_write_weights(path, info, w->table, w->dev, weights, &written.bytes);
+        return conclude(w, BEST, st, &written);
+    }
+    SHOAL_TRY(free_slot(w, &slot));
+    slot->own = BEST;
+    SHOAL_TRY(staging_take_weights(slot->staging, path, info, w->dev, weights));
+    push(s);
+    return SHOAL_OK;
+}
+
 enum shoal_status worker_save_best(struct worker *w, const struct order *order)
 {
     const int experts = w->cfg->population.experts;
     const bool is_mean = order->best == experts;
     const int holder = is_mean ? 0 : worker_of_expert(order->best, w->workers, experts);
-    char path[SHOAL_MAX_PATH];
-    int64_t bytes = 0;
     if (holder != w->number) return SHOAL_OK;
     const struct expert *e = w->own[is_mean ? 0 : order->best - w->first].expert;
     struct shard_info info = describe(w, e, order->step);
@@ -59,31 +298,15 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
         info.tokens *= experts; /* what its parents learned, it has seen */
         info.parent = -1;
     }
-    SHOAL_TRY(run_best_path(path, w->cfg->run.out));
-    return shard_write_weights(path, &info, w->table, w->dev,
-                               is_mean ? w->mean.weights : e->weights, &bytes);
+    return save_weights(w, &info, is_mean ? w->mean.weights : e->weights);
 }
 
-static enum shoal_status write_shard(struct worker *w, const struct own *own, int64_t step)
+enum shoal_status worker_save_end(struct worker *w)
 {
-    const double start_s = clock_now_s();
-    const struct shard_info info = describe(w, own->expert, step);
-    char path[SHOAL_MAX_PATH];
-    int64_t bytes = 0;
-    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, step));
-    SHOAL_TRY(shard_write(path, &info, own->expert, &own->past, &bytes));
-    const struct report r = {.kind = REPORT_WROTE,
-                             .worker = w->number,
-                             .member = own->expert->number,
-                             .step = step,
-                             .count = {bytes, process_peak_bytes()},
-                             .value = {clock_now_s() - start_s}};
-    return comm_report(w->comm, &r, sizeof r);
-}
-
-enum shoal_status worker_write_shards(struct worker *w, int64_t step)
-{
-    for (int i = 0; i < w->n_own; i++)
-        SHOAL_TRY(write_shard(w, &w->own[i], step));
+    SHOAL_TRY(worker_save_drain(w));
+    SHOAL_CHECK(!w->save->best_failed, SHOAL_EIO,
+                "%s/best.h5 is not the best member, which could not be written; make room, then "
+                "use the experts of the last snapshot",
+                w->cfg->run.out);
     return SHOAL_OK;
 }

@@ -80,6 +80,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         own->losses++;
         own->last_loss = loss;
         SHOAL_TRY(worker_round_due(w, own, step));
+        SHOAL_TRY(worker_save_poll(w));
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
             SHOAL_TRY(worker_report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }
@@ -90,7 +91,9 @@ enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)
 {
     w->mean_fresh = false;
     if (w->parallel) return parallel_train(w, from, to);
-    for (int i = 0; i < w->n_own; i++)
+    for (int i = 0; i < w->n_own; i++) {
+        SHOAL_TRY(worker_save_before(w, i));
         SHOAL_TRY(train_one(w, &w->own[i], from, to));
+    }
     return worker_round_done(w, to);
 }

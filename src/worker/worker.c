@@ -35,7 +35,7 @@ bool worker_evolves(const struct config *cfg)
 }
 
 enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int device,
-                                const struct worker_origin *origin, struct worker **out)
+                                struct worker **out)
 {
     struct worker *w = NULL;
     *out = NULL;
@@ -44,13 +44,22 @@ enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int
     w->comm = comm;
     w->device = device;
     enum shoal_status st = SHOAL_OK;
-    (void)snprintf(w->run_id, sizeof w->run_id, "%s", origin->run_id);
-    SHOAL_GOTO(worker_build(w, origin->resume));
+    SHOAL_GOTO(worker_build(w));
     *out = w;
     w = NULL;
 done:
     worker_destroy(&w);
     return st;
+}
+
+void worker_forget_experts(struct worker *w)
+{
+    for (int i = 0; w->own && i < w->n_own; i++) {
+        expert_destroy(&w->own[i].expert);
+        mem_free(w->own[i].past.judgings);
+        mem_free(w->own[i].past.lineage);
+        w->own[i] = (struct own){.outbox = w->own[i].outbox};
+    }
 }
 
 static void free_slabs(struct device *dev, struct slabs *s)
@@ -65,12 +74,10 @@ void worker_destroy(struct worker **worker)
     struct worker *w = *worker;
     if (!w) return;
     job_destroy(&w->job);
-    for (int i = 0; w->own && i < w->n_own; i++) {
-        if (w->dev) free_slabs(w->dev, &w->own[i].outbox);
-        expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].past.judgings);
-        mem_free(w->own[i].past.lineage);
-    }
+    worker_save_destroy(w);
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
+        free_slabs(w->dev, &w->own[i].outbox);
+    worker_forget_experts(w);
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     parallel_destroy(w);
@@ -106,6 +113,14 @@ struct device *worker_device(const struct worker *w)
     return w ? w->dev : NULL;
 }
 
+/* All experts change at once, so none may be left to be copied. */
+static enum shoal_status round_now(struct worker *w, const struct order *order, int64_t step,
+                                   bool judged)
+{
+    SHOAL_TRY(worker_save_before(w, w->n_own - 1));
+    return worker_round(w, order, step, judged);
+}
+
 /* From order->step to order->until: train, with rounds in between. */
 static enum shoal_status advance(struct worker *w, const struct order *order)
 {
@@ -115,10 +130,21 @@ static enum shoal_status advance(struct worker *w, const struct order *order)
         const int64_t round = (step / every + 1) * every;
         const int64_t next = round < order->until ? round : order->until;
         SHOAL_TRY(worker_train(w, step, next));
-        if (next < order->until) SHOAL_TRY(worker_round(w, order, next, false));
+        if (next < order->until) SHOAL_TRY(round_now(w, order, next, false));
         step = next;
     }
     return SHOAL_OK;
+}
+
+/* Whether the judging at `step` may be followed by a snapshot. The one before is then finished
+ * first, so that never two are under way. */
+static bool may_snapshot(const struct worker *w, int64_t step)
+{
+    const struct config *c = w->cfg;
+    const double nearly = 10.0; /* seconds by which clocks may differ, and more */
+    const double left_s = c->run.minutes * 60.0 - (clock_now_s() - w->began_s);
+    return (c->snapshot.every > 0 && step % c->snapshot.every == 0) || step >= c->run.steps ||
+           (c->run.minutes > 0 && left_s < nearly);
 }
 
 static enum shoal_status report_device(struct worker *w)
@@ -148,10 +174,11 @@ enum shoal_status worker_run(struct worker *w)
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
-        if (order.stop) return SHOAL_OK;
-        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));
+        if (order.stop) return worker_save_end(w);
+        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, true));
         SHOAL_TRY(advance(w, &order));
         SHOAL_TRY(worker_round_drop(w));
+        if (may_snapshot(w, order.until)) SHOAL_TRY(worker_save_drain(w));
         SHOAL_TRY(worker_judge(w, order.until));
     }
 }

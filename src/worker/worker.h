@@ -11,15 +11,14 @@ struct worker;
  * take. Collective over the workers. SHOAL_EDEVICE, SHOAL_ENOTSUP: there is none for it; the text
  * says why. */
 enum shoal_status worker_place(const struct config *cfg, struct comm *comm, int *device);
-/* What a worker continues or begins. */
-struct worker_origin {
-    const char *run_id;                  /* borrowed */
-    const struct snapshot_index *resume; /* borrowed; NULL: a new run */
-};
-/* Open that device and data, create or (resume not NULL) load this worker's experts: worker w of W
- * owns experts [w*K/W, (w+1)*K/W). Not collective. */
+/* Open that device and data and allocate all but the experts. Not collective. */
 enum shoal_status worker_create(const struct config *cfg, struct comm *comm, int device,
-                                const struct worker_origin *origin, struct worker **out);
+                                struct worker **out);
+/* Create or (resume not NULL) load this worker's experts: worker w of W owns experts
+ * [w*K/W, (w+1)*K/W). SHOAL_EFORMAT, SHOAL_EIO: a shard cannot be read; another snapshot may then
+ * be tried. Not collective. */
+enum shoal_status worker_begin(struct worker *w, const char *run_id,
+                               const struct snapshot_index *resume);
 void worker_destroy(struct worker **w);
 /* The device a worker computes on, for comm_attach; NULL is passed through. Owned by the worker. */
 struct device *worker_device(const struct worker *w);

@@ -101,11 +101,14 @@ struct worker {
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
     struct parallel *parallel; /* NULL unless the experts are replicas */
+    struct save *save;         /* files on their way to disk */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 
-/* Parts of worker_create: everything a worker holds. */
-enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume);
+/* Parts of worker_create: everything a worker holds but its experts. */
+enum shoal_status worker_build(struct worker *w);
+/* Fine where there are none. */
+void worker_forget_experts(struct worker *w);
 
 /* Train every own expert from step `from` to step `to`, one after the other. Not collective, unless
  * the experts are replicas. */
@@ -182,9 +185,24 @@ enum shoal_status worker_mean(struct worker *w, const struct live_set *live, str
 enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_index *resume);
 enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t end);
 
-/* Write best.h5 if this worker holds member `best`. Not collective. */
+/* ---- save.c: files, beside training or not; none of it is collective. What cannot be written
+ * costs the snapshot and is reported; only what cannot be reported fails. ---- */
+
+enum shoal_status worker_save_create(struct worker *w);
+void worker_save_destroy(struct worker *w);
+/* Write best.h5 if this worker holds member `best`. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);
-/* Write the shard of every own expert and report each. Not collective. */
+/* Begin the shards of all own experts as they stand at `step`; each is reported once it is on disk
+ * or has failed. The snapshot before is finished first. */
 enum shoal_status worker_write_shards(struct worker *w, int64_t step);
+/* Before own experts 0 .. own change: nothing of theirs is to be copied after this. Call it before
+ * an expert trains (own: its index) and before a round (own: n_own - 1). */
+enum shoal_status worker_save_before(struct worker *w, int own);
+/* Between two steps: report what is done, go on with what is not. */
+enum shoal_status worker_save_poll(struct worker *w);
+/* Wait until everything is on disk and reported. */
+enum shoal_status worker_save_drain(struct worker *w);
+/* The same at the end of a run. SHOAL_EIO: best.h5 could not be written. */
+enum shoal_status worker_save_end(struct worker *w);
 /* Add a judging to an expert's history. SHOAL_ENOMEM. */
 enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t step);

@@ -177,14 +177,20 @@ static void check_decision(struct audit *a, const struct event *event, const str
              (long long)step);
 }
 
+static bool is_writing(const struct audit *a)
+{
+    return a->snapshot_step >= 0 && a->n_told < a->experts;
+}
+
 static void take_order(struct audit *a, const struct event *event, const struct order *o)
 {
     RULE(!a->stopped && !a->finished, "an order after the last");
     if (event->kind == EVENT_REPORT) {
         check_decision(a, event, o);
-        /* Workers write and evaluate before they train on. */
-        RULE(a->snapshot_step < 0 || a->n_wrote == a->experts,
-             "%d of %d shards of step %lld came before the next judging", a->n_wrote, a->experts,
+        /* Workers finish one snapshot before they report for the next, unless the clock stops the
+         * run, and evaluate before they train on. */
+        RULE(!o->snapshot || !is_writing(a) || a->config->run.minutes > 0,
+             "%d of %d shards of step %lld came before the next snapshot", a->n_told, a->experts,
              (long long)a->snapshot_step);
         RULE(!a->evaluating, "the evaluation at step %lld did not come before the next judging",
              (long long)a->last.step);
@@ -202,8 +208,9 @@ static void take_order(struct audit *a, const struct event *event, const struct 
     a->evaluating = o->eval != 0;
     if (!o->snapshot) return;
     a->snapshot_step = o->step;
-    memset(a->wrote, 0, (size_t)a->experts);
-    a->n_wrote = 0;
+    memset(a->told, 0, (size_t)a->experts);
+    a->n_told = 0;
+    a->failed = false;
 }
 
 static bool is_member(int member, int members)
@@ -227,10 +234,11 @@ static bool take_report(struct audit *a, const struct report *r)
         a->evaluating = false;
         return true;
     }
-    if (r->step != a->snapshot_step || !is_member(r->member, a->experts) || a->wrote[r->member])
+    if (r->step != a->snapshot_step || !is_member(r->member, a->experts) || a->told[r->member])
         return false;
-    a->wrote[r->member] = 1;
-    a->n_wrote++;
+    a->told[r->member] = 1;
+    a->failed = a->failed || r->kind == REPORT_FAILED;
+    a->n_told++;
     return true;
 }
 
@@ -246,7 +254,9 @@ static void check_round_report(struct audit *a, const struct report *r, bool lat
 static void check_report(struct audit *a, const struct report *r, bool late)
 {
     if (r->kind == REPORT_ROUND) check_round_report(a, r, late);
-    if (r->kind != REPORT_FITNESS && r->kind != REPORT_WROTE && r->kind != REPORT_EVAL) return;
+    if (r->kind != REPORT_FITNESS && r->kind != REPORT_WROTE && r->kind != REPORT_FAILED &&
+        r->kind != REPORT_EVAL)
+        return;
     const bool counts = take_report(a, r);
     RULE(late != counts, "a report of kind %d, member %d and step %lld %s", r->kind, r->member,
          (long long)r->step, late ? "was ignored" : "counted, too late or twice");
@@ -261,8 +271,10 @@ static void check_actions(struct audit *a, const struct event *event, const stru
 {
     const struct report *r = &event->report;
     const bool judged = a->n_heard == a->members;
-    const bool all_wrote = event->kind == EVENT_REPORT && r->kind == REPORT_WROTE &&
-                           !actions->late && a->n_wrote == a->experts;
+    const bool all_told = event->kind == EVENT_REPORT &&
+                          (r->kind == REPORT_WROTE || r->kind == REPORT_FAILED) && !actions->late &&
+                          a->n_told == a->experts;
+    const bool replaced = actions->send && actions->order.snapshot && is_writing(a);
     RULE(actions->send == (judged || event->kind == EVENT_START),
          "%s after %d of %d reports of step %lld", actions->send ? "an order" : "no order",
          a->n_heard, a->members, (long long)a->last.until);
@@ -270,14 +282,18 @@ static void check_actions(struct audit *a, const struct event *event, const stru
     if (judged)
         RULE(is_oracles(a, actions->judged, oracle_find(a->oracle, a->last.until)),
              "the judging at step %lld is not what was reported", (long long)a->last.until);
-    RULE(actions->commit == all_wrote, "%s with %d of %d shards of step %lld",
-         actions->commit ? "a commit" : "no commit", a->n_wrote, a->experts,
+    RULE(actions->abandon == (replaced || (all_told && a->failed)) &&
+             (!actions->abandon || actions->abandon_step == a->snapshot_step),
+         "abandon %d with %d of %d reports of step %lld", actions->abandon, a->n_told, a->experts,
+         (long long)a->snapshot_step);
+    RULE(actions->commit == (all_told && !a->failed), "%s with %d of %d shards of step %lld",
+         actions->commit ? "a commit" : "no commit", a->n_told, a->experts,
          (long long)a->snapshot_step);
     RULE(!actions->commit ||
              (actions->commit_step == a->snapshot_step && actions->commit_step > a->committed),
          "a commit of step %lld after that of step %lld", (long long)actions->commit_step,
          (long long)a->committed);
-    RULE(actions->finished == (all_wrote && a->stopped), "finished %d", actions->finished);
+    RULE(actions->finished == (all_told && a->stopped), "finished %d", actions->finished);
     if (actions->send) take_order(a, event, &actions->order);
     a->finished = a->finished || actions->finished;
 }
@@ -316,6 +332,17 @@ void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHY
          "worker %d is wrong about who is alive at step %lld", worker, (long long)step);
 }
 
+/* Whether best.h5 holds the snapshot's champion, or one that came after it while shards were still
+ * being written. */
+static bool is_champion(const struct audit *a, const struct audit_index *index)
+{
+    const struct best_file *best = &index->best;
+    const struct standing *then = index->standing;
+    if (best->step > then->champion_step) return best->step <= a->champion_step;
+    return best->step == then->champion_step && best->member == then->champion &&
+           same_bits(best->fitness, then->champion_fitness);
+}
+
 void audit_commit(struct audit *a, const struct audit_index *index)
 {
     const int64_t step = index->standing->step;
@@ -325,11 +352,11 @@ void audit_commit(struct audit *a, const struct audit_index *index)
     RULE(j && index->digest ==
                   (index->standing->round_done ? j->digest_after_round : j->digest_before),
          "the shards of step %lld hold weights of another time", (long long)step);
-    RULE(index->best.step == a->champion_step && index->best.member == a->champion &&
-             same_bits(index->best.fitness, a->champion_fitness),
-         "best.h5 holds member %d of step %lld at the commit of step %lld, not %d of step %lld",
-         index->best.member, (long long)index->best.step, (long long)step, a->champion,
-         (long long)a->champion_step);
+    RULE(a->best_lost || is_champion(a, index),
+         "best.h5 holds member %d of step %lld at the commit of step %lld, whose champion is %d of "
+         "step %lld",
+         index->best.member, (long long)index->best.step, (long long)step,
+         index->standing->champion, (long long)index->standing->champion_step);
     check_ledger(a, index);
     if (a->broken[0]) return;
     a->committed = step;
@@ -337,11 +364,16 @@ void audit_commit(struct audit *a, const struct audit_index *index)
     a->n_commits++;
 }
 
-void audit_end(struct audit *a, const struct standing *standing)
+void audit_best(struct audit *a, bool written)
+{
+    a->best_lost = !written;
+}
+
+void audit_end(struct audit *a, const struct standing *standing, bool lost)
 {
     RULE(a->finished && a->stopped, "the run ended without a last order");
     RULE(!a->evaluating, "the evaluation at step %lld never came in", (long long)a->last.step);
-    RULE(a->committed == a->last.step && standing->step == a->last.step,
+    RULE((lost || a->committed == a->last.step) && standing->step == a->last.step,
          "the run ended at step %lld, but the newest snapshot is of step %lld",
          (long long)a->last.step, (long long)a->committed);
     RULE(standing->champion == a->champion && standing->champion_step == a->champion_step &&

@@ -13,6 +13,7 @@ struct audit {
     int64_t committed;   /* step of the newest committed snapshot; -1: none */
     uint64_t ledger;     /* its digest */
     int64_t n_commits;   /* of all sessions */
+    bool best_lost;      /* best.h5 is not the champion's */
     int64_t *next_round; /* owned; of each worker: index into the oracle's rounds */
 
     /* of this session */
@@ -23,9 +24,10 @@ struct audit {
     int champion;
     int64_t champion_step;
     double champion_fitness;
-    int64_t snapshot_step; /* newest ordered; -1: none */
-    uint8_t wrote[SHOAL_MAX_EXPERTS];
-    int n_wrote;
+    int64_t snapshot_step;           /* newest ordered; -1: none */
+    uint8_t told[SHOAL_MAX_EXPERTS]; /* whose shards were written, or were not */
+    int n_told;
+    bool failed;     /* one was not */
     bool evaluating; /* the last order asks for it, and it is not in */
     int64_t n_judgings;
     int64_t due_round; /* index of the next that worker 0 will report */
@@ -60,7 +62,9 @@ void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHY
                  const struct live_set *live);
 /* The index has appeared on disk. */
 void audit_commit(struct audit *a, const struct audit_index *index);
-/* Every process has ended as it should. */
-void audit_end(struct audit *a, const struct standing *standing);
+/* best.h5 could not be written: until it can, what it holds is of an earlier champion. */
+void audit_best(struct audit *a, bool written);
+/* Every process has ended as it should. lost: but its last snapshot could not be written. */
+void audit_end(struct audit *a, const struct standing *standing, bool lost);
 /* Note that a rule was broken; the first one stays. */
 void audit_break(struct audit *a, const char *format, ...);

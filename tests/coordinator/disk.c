@@ -63,6 +63,18 @@ void disk_write_shard(struct disk *d, int experts, int expert, int64_t step,
     s->there[expert] = 1;
 }
 
+void disk_drop(struct disk *d, int64_t step)
+{
+    int kept = 0;
+    for (int i = 0; i < d->n; i++) {
+        if (d->stored[i]->step == step)
+            free_stored(d->stored[i]);
+        else
+            d->stored[kept++] = d->stored[i];
+    }
+    d->n = kept;
+}
+
 struct stored *disk_newest(const struct disk *d)
 {
     struct stored *newest = NULL;

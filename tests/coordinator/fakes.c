@@ -51,6 +51,7 @@ enum shoal_status comm_hear(struct comm *c, void *record, size_t *bytes, int *wo
 enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes)
 {
     struct fake_index *f = fake_index();
+    SHOAL_CHECK(!f->full, SHOAL_EIO, "no room for an index");
     f->index = *index;
     strncpy(f->run, run, sizeof f->run - 1);
     strncpy(f->config, index->config, sizeof f->config - 1);
@@ -67,6 +68,16 @@ enum shoal_status index_prune(const char *run, int64_t keep)
     SHOAL_CHECK(strcmp(run, f->run) == 0, SHOAL_EARG, "pruning another run");
     f->n_pruned++;
     f->keep = keep;
+    return SHOAL_OK;
+}
+
+enum shoal_status index_drop(const char *run, int64_t step, int experts)
+{
+    struct fake_index *f = fake_index();
+    (void)run;
+    (void)experts;
+    f->n_dropped++;
+    f->dropped = step;
     return SHOAL_OK;
 }
 

@@ -23,8 +23,9 @@ struct fake_index {
     struct snapshot_index index;
     char run[SHOAL_MAX_PATH], config[16384];
     double fitness[FAKE_MAX][4]; /* of each judging */
-    int n_written, n_pruned;
-    int64_t keep;
+    int n_written, n_pruned, n_dropped;
+    int64_t keep, dropped;
+    bool full; /* index_write fails */
 };
 /* Filled by the fakes; clear it between tests. */
 struct fake_index *fake_index(void);

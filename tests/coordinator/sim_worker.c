@@ -95,9 +95,10 @@ static int64_t best_written(struct world *s, struct sim_worker *w)
     const struct order *o = current(s, w);
     if (disk_fails(&s->disk)) {
         s->out->disk_errors++;
-        world_die(s, w->number, "cannot write best.h5");
-        return GROUP_WAIT;
+        audit_best(&s->audit, false);
+        return go(w, STAGE_EVAL, GO_ON);
     }
+    audit_best(&s->audit, true);
     const struct weights *weights = is_mean(s, o->best) ? &w->mean : &s->experts[o->best];
     s->disk.best = (struct best_file){
         .step = o->step, .member = o->best, .fitness = physics_fitness(&s->sim->physics, weights)};
@@ -243,26 +244,18 @@ static int64_t round_done(struct world *s, struct sim_worker *w)
 
 /* ---- shards ---- */
 
-static int64_t shards(struct world *s, struct sim_worker *w)
+static int64_t wait_for_writer(struct sim_worker *w)
 {
-    w->own = 0;
-    if (!current(s, w)->snapshot) return go(w, STAGE_NEXT, GO_ON);
-    return go(w, STAGE_SHARD_WRITTEN, world_work_us(s, w, WRITE_US));
+    w->drains = true;
+    return GROUP_WAIT;
 }
 
-static int64_t shard_written(struct world *s, struct sim_worker *w)
+static int64_t shards(struct world *s, struct sim_worker *w)
 {
-    const int expert = w->first + w->own;
-    const int64_t step = current(s, w)->step;
-    if (disk_fails(&s->disk)) {
-        s->out->disk_errors++;
-        world_die(s, w->number, "cannot write a shard");
-        return GROUP_WAIT;
-    }
-    disk_write_shard(&s->disk, s->oracle.experts, expert, step, &s->experts[expert]);
-    say(s, w, REPORT_WROTE, expert, step, 0.0);
-    if (++w->own == w->n_own) return go(w, STAGE_NEXT, GO_ON);
-    return world_work_us(s, w, WRITE_US);
+    if (!current(s, w)->snapshot) return go(w, STAGE_NEXT, GO_ON);
+    if (w->writing) return wait_for_writer(w);
+    sim_writer_begin(s, w, current(s, w)->step);
+    return go(w, STAGE_NEXT, GO_ON);
 }
 
 static int64_t next(struct world *s, struct sim_worker *w)
@@ -278,7 +271,7 @@ static int64_t train(struct world *s, struct sim_worker *w)
     const int64_t every = current(s, w)->every, until = current(s, w)->until;
     const int64_t round = (w->step / every + 1) * every;
     w->own = 0;
-    if (w->step >= until) return go(w, STAGE_JUDGE, GO_ON);
+    if (w->step >= until) return go(w, STAGE_DRAIN, GO_ON);
     w->next = round < until ? round : until;
     w->mean_fresh = false;
     return go(w, STAGE_TRAINED, world_work_us(s, w, TRAIN_US));
@@ -295,6 +288,19 @@ static int64_t trained(struct world *s, struct sim_worker *w)
     if (w->next < current(s, w)->until) return begin_round(s, w, w->next, false);
     w->step = w->next;
     return go(w, STAGE_TRAIN, GO_ON);
+}
+
+/* One snapshot is finished before the next may be ordered; a worker cannot foresee to the second
+ * when the clock will stop the run. */
+static int64_t drain(struct world *s, struct sim_worker *w)
+{
+    const struct config *c = &s->sim->config;
+    const int64_t step = current(s, w)->until, every = c->snapshot.every;
+    const bool due = (every > 0 && step % every == 0) || step >= c->run.steps;
+    const bool may_stop = c->run.minutes > 0 && world_draw(s, 2);
+    w->own = 0;
+    if (w->writing && (due || may_stop)) return wait_for_writer(w);
+    return go(w, STAGE_JUDGE, GO_ON);
 }
 
 static int64_t judge(struct world *s, struct sim_worker *w)
@@ -373,10 +379,10 @@ static const struct {
     [STAGE_MOVE] = {"move", move},
     [STAGE_ROUND_DONE] = {"round done", round_done},
     [STAGE_SHARDS] = {"write shards if ordered", shards},
-    [STAGE_SHARD_WRITTEN] = {"shard written", shard_written},
     [STAGE_NEXT] = {"stop or go on", next},
     [STAGE_TRAIN] = {"train", train},
     [STAGE_TRAINED] = {"trained", trained},
+    [STAGE_DRAIN] = {"finish a snapshot", drain},
     [STAGE_JUDGE] = {"judge", judge},
     [STAGE_JUDGED] = {"judged", judged},
     [STAGE_MEAN] = {"make the mean", mean},

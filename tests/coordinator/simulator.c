@@ -9,7 +9,7 @@
 #include "coordinator/world.h"
 
 /* Kinds of events, in the upper bits; a worker's or a stray's number in the lower. */
-enum { WAKE, REPORT, ORDER, STRAY, LAUNCHER };
+enum { WAKE, WRITE, REPORT, ORDER, STRAY, LAUNCHER };
 enum { KIND_SHIFT = 28 };
 
 static void add_event(struct world *s, int64_t delay_us, int kind, int number)
@@ -41,6 +41,11 @@ int64_t world_work_us(struct world *s, const struct sim_worker *w, int64_t base_
 void world_wake(struct world *s, int worker, int64_t delay_us)
 {
     add_event(s, delay_us, WAKE, worker);
+}
+
+void world_write(struct world *s, int worker, int64_t delay_us)
+{
+    add_event(s, delay_us, WRITE, worker);
 }
 
 void world_trace(const struct world *s, const char *format, ...)
@@ -122,7 +127,8 @@ static void commit(struct world *s, int64_t step)
     int64_t n = 0;
     if (disk_fails(&s->disk)) {
         s->out->disk_errors++;
-        world_die(s, -1, "cannot write the index");
+        s->lost = true;
+        disk_drop(&s->disk, step);
         return;
     }
     if (!stored) {
@@ -136,6 +142,7 @@ static void commit(struct world *s, int64_t step)
         if (history_add(&stored->judgings, &rows[i]) != SHOAL_OK) abort();
     stored->time_s = (double)(s->now_us - s->begun_us) * 1e-6;
     stored->indexed = true;
+    s->lost = false;
     const struct audit_index index = disk_index(&s->disk, stored, s->oracle.experts);
     audit_commit(&s->audit, &index);
     if (s->commit_death >= 0 && s->commit_death-- == 0) {
@@ -149,7 +156,8 @@ static void trace_actions(const struct world *s, const struct event *event, cons
 {
     const struct report *r = &event->report;
     const struct order *o = &a->order;
-    const char *const kind[] = {"?", "step", "fitness", "eval", "round", "wrote", "device"};
+    const char *const kind[] = {"?",     "step",  "fitness", "eval",
+                                "round", "wrote", "failed",  "device"};
     if (event->kind == EVENT_REPORT)
         world_trace(s, "heard worker %d: %s of member %d at step %" PRId64 ", %g%s", r->worker,
                     kind[r->kind], r->member, r->step, r->value[0], a->late ? " (late)" : "");
@@ -158,6 +166,7 @@ static void trace_actions(const struct world *s, const struct event *event, cons
                     o->best, o->best_fitness, o->save_best ? ", save" : "", o->eval ? ", eval" : "",
                     o->round ? ", round" : "", o->snapshot ? ", snapshot" : "",
                     o->stop ? ", stop" : "", o->until);
+    if (a->abandon) world_trace(s, "step %" PRId64 " is given up", a->abandon_step);
     if (a->commit) world_trace(s, "commit of step %" PRId64, a->commit_step);
 }
 
@@ -173,6 +182,8 @@ static void give(struct world *s, const struct event *event)
         s->out->diverged = s->over = true;
         return;
     }
+    if (actions.abandon) disk_drop(&s->disk, actions.abandon_step);
+    s->lost = s->lost || actions.abandon;
     if (actions.send) send_order(s, &actions.order);
     if (actions.commit) commit(s, actions.commit_step);
     s->finished = actions.finished && !s->coordinator_dead;
@@ -228,6 +239,9 @@ static void happen(struct world *s, uint32_t what)
     case WAKE:
         if (!s->workers[number].dead) sim_worker_go(s, &s->workers[number]);
         break;
+    case WRITE:
+        if (!s->workers[number].dead) sim_writer_go(s, &s->workers[number]);
+        break;
     case REPORT:
         deliver(s, &s->workers[number].line);
         break;
@@ -282,7 +296,7 @@ static void clear_session(struct world *s, const struct stored *from)
     memset(s->stray_used, 0, sizeof s->stray_used);
     for (int i = 0; i < CALLS; i++)
         s->calls[i].n_entered = 0;
-    s->coordinator_dead = s->doomed = s->over = s->finished = false;
+    s->coordinator_dead = s->doomed = s->over = s->finished = s->lost = false;
     s->n_orders = 0;
     s->n_workers = s->out->sessions > 0 && s->sim->resizes
                        ? 1 + (int)world_draw(s, (uint64_t)s->max_workers)
@@ -326,12 +340,12 @@ static void check_rest(struct world *s)
 {
     struct standing standing;
     for (int i = 0; i < s->n_workers; i++)
-        if (s->workers[i].stage != STAGE_GONE || s->workers[i].line.n > 0)
+        if (s->workers[i].stage != STAGE_GONE || s->workers[i].writing || s->workers[i].line.n > 0)
             audit_break(&s->audit, "worker %d waits for ever before '%s', after order %d of %d", i,
                         sim_worker_stage(&s->workers[i]), s->workers[i].n_done, s->n_orders);
     if (!s->finished) audit_break(&s->audit, "the coordinator waits for ever");
     coordinator_standing(s->coordinator, &standing);
-    audit_end(&s->audit, &standing);
+    audit_end(&s->audit, &standing, s->lost);
 }
 
 static void run_session(struct world *s)
@@ -370,6 +384,7 @@ static struct world *world_make(const struct simulation *sim, FILE *trace, struc
     s->orders = reserve((size_t)s->max_orders, sizeof *s->orders);
     s->workers = reserve((size_t)s->max_workers, sizeof *s->workers);
     s->experts = reserve((size_t)experts, sizeof *s->experts);
+    s->staged = reserve((size_t)experts, sizeof *s->staged);
     oracle_make(&s->oracle, &sim->config, &sim->physics);
     audit_make(&s->audit, &s->oracle, s->max_workers);
     return s;
@@ -386,6 +401,7 @@ static void world_free(struct world *s)
         free(s->workers[i].line.ring);
     free(s->workers);
     free(s->experts);
+    free(s->staged);
     free(s->orders);
     free(s);
 }
@@ -396,7 +412,7 @@ void simulate(const struct simulation *sim, FILE *trace, struct outcome *out)
     const struct stored *last;
     while (!out->diverged && !s->finished && !s->audit.broken[0] && boot(s)) {
         run_session(s);
-        s->finished = s->finished && !s->over;
+        s->finished = s->finished && !s->over && !s->lost;
     }
     last = disk_newest(&s->disk);
     if (last) out->standing = last->standing;

@@ -66,8 +66,9 @@ static void create(struct fixture *f, int world_size, const struct snapshot_inde
 static struct report report(enum report_kind kind, int member, int64_t step, double value,
                             int64_t number)
 {
-    const struct report r = {
+    struct report r = {
         .kind = kind, .member = member, .step = step, .count = {number}, .value = {value}};
+    if (kind == REPORT_WROTE) r.value[1] = value; /* it stalled all the while */
     return r;
 }
 
@@ -255,6 +256,30 @@ static void a_lost_peer_ends_the_loop(void **state)
     assert_int_equal(coordinator_run(f->c), SHOAL_EPEER);
 }
 
+/* A shard that cannot be written costs a snapshot, and only the last one the run's good end. */
+static void a_lost_snapshot_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    create(f, 1, NULL);
+    assert_int_equal(coordinator_start(f->c), SHOAL_OK);
+    judge(f, 0, 5.0, 4.0, 6.0);
+    judge(f, 20, 5.0, 3.0, 3.5);
+    assert_int_equal(say(f, report(REPORT_FAILED, 1, 20, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(fake_index()->n_dropped, 0);
+    assert_int_equal(say(f, report(REPORT_WROTE, 0, 20, 0.25, 100)), SHOAL_OK);
+    assert_true(fake_index()->n_dropped == 1 && fake_index()->dropped == 20);
+    assert_int_equal(fake_index()->n_written, 0);
+    assert_int_equal(count_lines(f, "\"snapshot_failed\""), 1);
+    assert_int_equal(count_lines(f, "\"newest\":null}"), 1);
+    judge(f, 40, 2.0, 2.0, 2.0);
+    fake_index()->full = true;
+    assert_int_equal(say(f, report(REPORT_WROTE, 0, 40, 0.5, 50)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_WROTE, 1, 40, 0.5, 50)), SHOAL_EIO);
+    assert_non_null(strstr(shoal_failure_text(), "the last snapshot, of step 40, could not"));
+    assert_true(fake_index()->n_dropped == 2 && fake_index()->dropped == 40);
+    assert_int_equal(count_lines(f, "\"event\":\"end\""), 1);
+}
+
 static void all_diverged_is_written_down_and_ends_the_run(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +312,7 @@ int main(void)
         LOOP_TEST(resumed_it_goes_on_from_the_index),
         LOOP_TEST(among_others_it_listens_until_the_end),
         LOOP_TEST(a_lost_peer_ends_the_loop),
+        LOOP_TEST(a_lost_snapshot_is_given_up),
         LOOP_TEST(all_diverged_is_written_down_and_ends_the_run),
         LOOP_TEST(a_record_of_another_size_is_ignored),
     };

@@ -219,6 +219,67 @@ static void shards_count_once_and_only_for_their_snapshot(void **state)
     coordinator_state_destroy(&s);
 }
 
+static void a_shard_that_fails_costs_its_snapshot(void **state)
+{
+    (void)state;
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    for (int64_t step = 0; step <= 80; step += 40)
+        (void)machine_judge(s, fitness, 4, step, 0.0);
+    check_late(s, REPORT_FAILED, 0, 40);
+    check_late(s, REPORT_FAILED, 3, 80);
+    struct actions a = machine_say(s, REPORT_FAILED, 1, 80, 0.0, 0.0);
+    assert_false(a.late || a.commit || a.abandon);
+    check_late(s, REPORT_WROTE, 1, 80);
+    assert_false(machine_say(s, REPORT_WROTE, 0, 80, 0.0, 0.0).abandon);
+    a = machine_say(s, REPORT_WROTE, 2, 80, 0.0, 0.0);
+    assert_true(a.abandon && a.abandon_step == 80 && !a.commit && !a.finished);
+    /* The next one starts afresh. */
+    a = machine_judge(s, fitness, 4, 100, 0.0);
+    assert_true(a.order.stop && a.order.snapshot && !a.abandon);
+    assert_true(machine_write(s, 3, 100).finished);
+    coordinator_state_destroy(&s);
+}
+
+static void a_last_snapshot_that_fails_ends_the_run_too(void **state)
+{
+    (void)state;
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    struct machine_shape shape = plain;
+    shape.steps = 0;
+    struct coordinator_state *s = machine_new(&shape);
+    (void)machine_start(s);
+    (void)machine_judge(s, fitness, 4, 0, 0.0);
+    for (int k = 0; k < 2; k++)
+        assert_false(machine_say(s, REPORT_FAILED, k, 0, 0.0, 0.0).finished);
+    const struct actions a = machine_say(s, REPORT_FAILED, 2, 0, 0.0, 0.0);
+    assert_true(a.abandon && a.finished && !a.commit);
+    coordinator_state_destroy(&s);
+}
+
+/* A run that stops by the clock may order its last snapshot before the one before is complete. */
+static void a_new_snapshot_replaces_one_that_is_not_done(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.minutes = 1.0;
+    shape.steps = 1000;
+    const double fitness[] = {3.0, 2.0, 1.0, 4.0};
+    struct coordinator_state *s = machine_new(&shape);
+    (void)machine_start(s);
+    for (int64_t step = 0; step <= 80; step += 40)
+        (void)machine_judge(s, fitness, 4, step, 0.0);
+    assert_false(machine_say(s, REPORT_WROTE, 0, 80, 0.0, 0.0).late);
+    assert_false(machine_say(s, REPORT_WROTE, 1, 80, 0.0, 0.0).late);
+    struct actions a = machine_judge(s, fitness, 4, 120, 60.0);
+    assert_true(a.order.stop && a.order.snapshot && a.abandon && a.abandon_step == 80);
+    check_late(s, REPORT_WROTE, 2, 80);
+    a = machine_write(s, 3, 120);
+    assert_true(a.finished && a.commit_step == 120);
+    coordinator_state_destroy(&s);
+}
+
 static void no_steps_still_judges_and_writes(void **state)
 {
     (void)state;
@@ -395,6 +456,9 @@ int main(void)
         cmocka_unit_test(arrival_does_not_matter),
         cmocka_unit_test(strange_reports_are_ignored),
         cmocka_unit_test(shards_count_once_and_only_for_their_snapshot),
+        cmocka_unit_test(a_shard_that_fails_costs_its_snapshot),
+        cmocka_unit_test(a_last_snapshot_that_fails_ends_the_run_too),
+        cmocka_unit_test(a_new_snapshot_replaces_one_that_is_not_done),
         cmocka_unit_test(no_steps_still_judges_and_writes),
         cmocka_unit_test(minutes_stop_at_the_next_judging),
         cmocka_unit_test(evaluations_come_with_some_judgings_and_at_the_end),

@@ -22,10 +22,10 @@ enum stage {
     STAGE_MOVE,
     STAGE_ROUND_DONE,
     STAGE_SHARDS,
-    STAGE_SHARD_WRITTEN,
     STAGE_NEXT,
     STAGE_TRAIN,
     STAGE_TRAINED,
+    STAGE_DRAIN,
     STAGE_JUDGE,
     STAGE_JUDGED,
     STAGE_MEAN,
@@ -64,7 +64,11 @@ struct sim_worker {
     uint32_t n_calls;  /* collectives entered */
     struct call *call; /* the last one */
     int follower;      /* next worker that waits for the same; -1 */
-    int slowness;      /* of a straggler: times slower */
+    int64_t saved;     /* step of the snapshot being written, or written last */
+    int n_written;     /* of its shards */
+    bool writing;
+    bool drains;  /* waits until they are all written */
+    int slowness; /* of a straggler: times slower */
     struct line line;
 };
 
@@ -128,6 +132,7 @@ struct world {
     struct sim_worker *workers; /* owned */
     int n_workers, max_workers; /* now; ever */
     struct weights *experts;    /* owned */
+    struct weights *staged;     /* owned; copies of them, for the disk */
     struct call calls[CALLS];
     struct report strays[STRAYS]; /* reports that will come once more */
     bool stray_used[STRAYS];
@@ -136,6 +141,7 @@ struct world {
     bool doomed;          /* somebody died: the launcher will end it */
     bool over;            /* the launcher did, or the run failed by itself */
     bool finished;        /* the coordinator is done and gone */
+    bool lost;            /* but the last snapshot could not be written */
     int64_t death_in;     /* events from now; below 0: nobody dies so */
     int64_t commit_death; /* commits from now after which the coordinator dies; below 0: none */
 };
@@ -148,6 +154,8 @@ uint64_t world_draw(struct world *s, uint64_t below);
 int64_t world_latency_us(struct world *s);
 int64_t world_work_us(struct world *s, const struct sim_worker *w, int64_t base_us);
 void world_wake(struct world *s, int worker, int64_t delay_us);
+/* The worker's writer goes on after this time. */
+void world_write(struct world *s, int worker, int64_t delay_us);
 /* This process (-1: the coordinator) is gone, or fails and takes the others down. */
 void world_die(struct world *s, int worker, const char *why);
 void world_trace(const struct world *s, const char *format, ...);
@@ -160,6 +168,12 @@ void sim_worker_begin(struct world *s, int number, int64_t step);
 /* Go on until it must wait. */
 void sim_worker_go(struct world *s, struct sim_worker *w);
 const char *sim_worker_stage(const struct sim_worker *w);
+
+/* ---- sim_writer.c: what writes beside training ---- */
+
+/* Copy the worker's experts, and write one after the other. */
+void sim_writer_begin(struct world *s, struct sim_worker *w, int64_t step);
+void sim_writer_go(struct world *s, struct sim_worker *w);
 
 /* ---- group.c ---- */
 
@@ -176,6 +190,8 @@ void disk_free(struct disk *d);
 bool disk_fails(struct disk *d);
 void disk_write_shard(struct disk *d, int experts, int expert, int64_t step,
                       const struct weights *w);
+/* Remove what there is of a snapshot. */
+void disk_drop(struct disk *d, int64_t step);
 /* The snapshot that an index of this step would commit; NULL when it has no shard at all. */
 struct stored *disk_find(const struct disk *d, int64_t step);
 /* The newest snapshot with an index; NULL. */

@@ -81,7 +81,17 @@ class Resume(RunTest):
             truncate(shard_path(run, 2, 40))
 
         whole = self.train("writer-whole")
-        for name, spoil in (("index", break_index), ("shard", break_shard)):
+        def flip_weight(run):
+            """The attributes are fine: only reading the numbers finds it."""
+            path = shard_path(run, 3, 40)
+            with h5py.File(path, "r") as file:
+                values = file["optim/v/h/1/mlp/c_fc/weight"][()].tobytes()
+            data = bytearray(path.read_bytes())
+            data[data.index(values[:64]) + 10] ^= 1
+            path.write_bytes(data)
+
+        for name, spoil in (("index", break_index), ("shard", break_shard),
+                            ("weight", flip_weight)):
             run = self.two_sessions(f"writer-{name}", spoil)
             self.assertEqual(events(run, "start")[-1]["step"], 20, name)
             self.assertEqual(differences(whole, run, 60), [], name)
@@ -106,12 +116,13 @@ class Resume(RunTest):
         self.assertEqual(differences(whole, self.dir / "moved-to", 60), [])
 
     def test_on_other_ranks(self):
-        """Snapshots do not depend on how many ranks wrote them."""
+        """Snapshots do not depend on how many workers wrote them: 2 to 1, 1 to 3, 4 to 2."""
         whole = self.train("ranks-whole")
-        run = self.train("ranks-changed", ranks=3)
-        self.forget(run, 60)
-        self.train("ranks-changed", resume=True, ranks=2)
-        self.assertEqual(differences(whole, run, 60), [])
+        for before, after in ((3, 2), (1, 4), (5, 3)):
+            run = self.train(f"ranks-{before}-{after}", ranks=before)
+            self.forget(run, 60)
+            self.train(run.name, resume=True, ranks=after)
+            self.assertEqual(differences(whole, run, 60), [])
 
     def test_finished(self):
         run = self.train("finished")
@@ -144,21 +155,6 @@ class Broken(RunTest):
         fitness = judgings(run)
         self.assertNotIn(None, fitness[60])
         self.assertLess(max(fitness[60]), max(fitness[20]))
-
-    def test_a_failure_in_mid_run_ends_the_job(self):
-        """A worker that cannot write says so once, and mpirun returns its exit code."""
-        process = self.begin("failing", ["run.steps=1000000"], ranks=3)
-        run = self.dir / "failing"
-        try:
-            wait_until((run / "snapshots/step-00000020.h5").exists, 30)
-            (run / "experts/0003").rename(run / "experts/moved")
-            (run / "experts/0003").write_text("in the way")
-            _, errors = process.communicate(timeout=30)
-        finally:
-            kill_all(process)
-        self.assertEqual(process.returncode, 3)
-        self.assertEqual(errors.count("shoal: error: rank 2:"), 1, errors)
-        self.assertIn("experts/0003", errors)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
 /* test_h5.c - datasets of every size: chunks stay near 1 MiB and everything comes back. */
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/memory.h"
 #include "snapshot/h5.h"
 #include "snapshot/world.h"
@@ -118,13 +123,56 @@ static void test_not_committed(void **state)
     free(text);
 }
 
+/* A disk that turns out to be full while a file is written: that file fails, nothing of it stays,
+ * and others can still be written. In a process of its own, whose end must be a good one too. */
+static void write_on_a_full_disk(const char *path)
+{
+    enum { COUNT = 1 << 20 };
+    const struct rlimit limit = {1 << 20, 1 << 20};
+    const struct h5_shape large = {1, {COUNT, 0}, {"number", ""}},
+                          small = {1, {100, 0}, {"number", ""}};
+    float *numbers = calloc(COUNT, sizeof *numbers);
+    struct h5 h;
+    assert_non_null(numbers);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR && setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    for (int trial = 0; trial < 3; trial++) {
+        assert_int_equal(h5_create(&h, path), SHOAL_OK);
+        assert_int_equal(h5_reserve(&h, INT64_C(1) << 60), SHOAL_EIO);
+        enum shoal_status st = h5_write(&h, "/small", KIND_F32, &small, numbers);
+        if (st == SHOAL_OK) st = h5_write(&h, "/large", KIND_F32, &large, numbers);
+        if (st == SHOAL_OK) st = h5_commit(&h, NULL);
+        assert_int_equal(st, SHOAL_EIO);
+        h5_close(&h);
+        assert_false(path_exists(path));
+        assert_int_equal(h5_create(&h, path), SHOAL_OK);
+        assert_int_equal(h5_write(&h, "/small", KIND_F32, &small, numbers), SHOAL_OK);
+        assert_int_equal(h5_commit(&h, NULL), SHOAL_OK);
+        assert_int_equal(remove(path), 0);
+    }
+    free(numbers);
+    exit(0); /* with what the library does at an exit */
+}
+
+static void test_full_disk(void **state)
+{
+    struct world *w = *state;
+    const char *path = world_path(w, "full.h5");
+    int how = 0;
+    fflush(stdout);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) write_on_a_full_disk(path);
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    assert_int_equal(dir_sweep_temps(w->scratch.dir), SHOAL_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_not_committed),
+        cmocka_unit_test(test_chunks),    cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_table),     cmocka_unit_test(test_not_committed),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests_name("h5", tests, world_open, world_close);
 }

@@ -199,6 +199,47 @@ static void test_prune_counts_good_ones(void **state)
     assert_int_equal(index_prune(world_path(w, "nowhere"), 1), SHOAL_OK);
 }
 
+/* Besides the newest: what is marked, and what is nearest to where the best was found. */
+static void test_prune_keeps_more(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "pruned-marked");
+    struct snapshot_index index;
+    for (int64_t step = 8; step <= 48; step += 8)
+        run_write(w, run, step, 0);
+    assert_int_equal(index_read(index_at(run, 48), &index), SHOAL_OK);
+    index.standing.champion_step = 30; /* judged there, between snapshots */
+    assert_int_equal(index_write(run, &index, NULL), SHOAL_OK);
+    index_free(&index);
+    assert_int_equal(index_mark(run, 9, true), SHOAL_EIO);
+    assert_failure_says("no snapshot of step 9");
+    assert_int_equal(index_mark(run, 16, true), SHOAL_OK);
+    assert_int_equal(index_mark(run, 16, true), SHOAL_OK);
+    assert_int_equal(index_prune(run, 1), SHOAL_OK);
+    assert_snapshots(run, (const int64_t[]){48, 32, 16}, 3);
+    assert_true(path_exists(shard_at(run, 2, 16)) && path_exists(shard_at(run, 2, 32)));
+    assert_false(path_exists(shard_at(run, 2, 24)));
+    assert_int_equal(index_mark(run, 16, false), SHOAL_OK);
+    assert_int_equal(index_prune(run, 1), SHOAL_OK);
+    assert_snapshots(run, (const int64_t[]){48, 32}, 2);
+}
+
+/* Nothing of a snapshot that failed stays, and nothing else goes. */
+static void test_drop(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "dropped");
+    run_write(w, run, 8, 0);
+    run_write_shards(w, run, 16);
+    assert_int_equal(unlink(shard_at(run, 1, 16)), 0);
+    assert_int_equal(index_drop(run, 16, 3), SHOAL_OK);
+    for (int k = 0; k < 3; k++) {
+        assert_false(path_exists(shard_at(run, k, 16)));
+        assert_true(path_exists(shard_at(run, k, 8)));
+    }
+    assert_latest(run, 8);
+}
+
 static void test_sweep(void **state)
 {
     struct world *w = *state;
@@ -273,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_no_snapshot),
         cmocka_unit_test(test_prune_keeps_the_newest),
         cmocka_unit_test(test_prune_counts_good_ones),
+        cmocka_unit_test(test_prune_keeps_more),
+        cmocka_unit_test(test_drop),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_resolve),
         cmocka_unit_test(test_moved_run),

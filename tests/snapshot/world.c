@@ -168,6 +168,13 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
     if (best >= 0) third[best] = 2.0;
     struct judging judgings[] = {
         {0, 0.5, 3, first}, {step / 2, 1.5, -1, second}, {step, 2.5, best, third}};
+    struct shard_mark marks[EXPERTS] = {{0}};
+    char path[SHOAL_MAX_PATH];
+    for (int k = 0; k < EXPERTS; k++) {
+        assert_int_equal(run_shard_path(path, run, k, step), SHOAL_OK);
+        marks[k].expert = k;
+        if (path_exists(path)) assert_int_equal(shard_digest(path, &marks[k].digest), SHOAL_OK);
+    }
     struct snapshot_index index = {
         .run_id = RUN_ID,
         .experts = EXPERTS,
@@ -184,6 +191,7 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
                      .live = {{5}}},
         .n_judgings = 3,
         .judgings = judgings,
+        .shards = marks,
         .config = w->text,
     };
     int64_t bytes = 0;

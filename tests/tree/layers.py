@@ -10,7 +10,8 @@ SCALARS = ["config/config.h"]  # what a decision may depend on
 LEDGER = ["evo/plan.h", "evo/select.h", "evo/cadence.h", "evo/live.h", "evo/ledger.h", "evo/protocol.h"]
 MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h", "model/flops.h"]
 DATA = ["data/data.h", "data/tokenize.h", "data/tokenizer.h"]
-SNAPSHOT = ["snapshot/index.h", "snapshot/interchange.h", "snapshot/shard.h"]
+SNAPSHOT = ["snapshot/index.h", "snapshot/interchange.h", "snapshot/shard.h",
+            "snapshot/staging.h", "snapshot/verify.h"]
 KERNELS = ["kernels/kernels.h"]
 OUTLIER = ["optim/outlier.h"]  # scalars too
 RUN = ["comm/comm.h", "worker/worker.h", "coordinator/coordinator.h"]

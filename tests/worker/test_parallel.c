@@ -103,13 +103,13 @@ static void train(struct fixture *f)
 {
     struct comm *comm = NULL;
     struct worker *w = NULL;
-    const struct worker_origin origin = {.run_id = "test"};
     int argc = 0;
     char **argv = NULL;
     OK(comm_open(&argc, &argv, &comm));
     comm_set_local(comm, hear, f);
     OK(run_make(f->c.run.out, K));
-    OK(worker_create(&f->c, comm, 0, &origin, &w));
+    OK(worker_create(&f->c, comm, 0, &w));
+    OK(worker_begin(w, "test", NULL));
     OK(comm_attach(comm, "mpi", worker_device(w)));
     struct order order = {.best = -1, .every = STEPS, .until = STEPS};
     OK(comm_order(comm, &order, order_bytes(K)));
