@@ -38,6 +38,7 @@ struct coordinator {
     bool lost;                 /* the newest ordered one was not written */
     double begun_s, earlier_s; /* clock at the start; run time of earlier sessions */
     int64_t late;              /* reports ignored */
+    double judging_s;          /* what the last judging took */
     struct coordinator_state *state;
     struct metrics *metrics;
     struct display *display;
@@ -63,7 +64,7 @@ static enum shoal_status record_judging(struct coordinator *c, const struct judg
     track_judging(&c->track, judged, members, &standing, &row);
     display_judging(c->display, &row);
     return metrics_write_judging(c->metrics, judged->time_s, judged, c->config.population.experts,
-                                 members, &standing);
+                                 members, &standing, c->judging_s);
 }
 
 static enum shoal_status record_cadence(struct coordinator *c, const struct cadence *k,
@@ -226,6 +227,8 @@ static enum shoal_status record_report(struct coordinator *c, const struct repor
     case REPORT_STEP:
         return record_step(c, r, now_s);
     case REPORT_FITNESS:
+        /* The last to be heard of has waited for all others. */
+        c->judging_s = r->value[1];
         track_skipped(&c->track, r->member, r->count[0]);
         return SHOAL_OK;
     case REPORT_EVAL:

@@ -180,7 +180,7 @@ enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const str
 
 enum shoal_status metrics_write_judging(struct metrics *m, double time_s,
                                         const struct judging *judged, int experts, int members,
-                                        const struct standing *standing)
+                                        const struct standing *standing, double seconds)
 {
     struct json j;
     begin(&j, "judge", time_s, judged->step);
@@ -191,6 +191,7 @@ enum shoal_status metrics_write_judging(struct metrics *m, double time_s,
     json_int(&j, "champion", standing->champion);
     json_int(&j, "champion_step", standing->champion_step);
     json_number(&j, "champion_fitness", standing->champion_fitness);
+    json_number(&j, "seconds", seconds);
     return put_line(m, &j);
 }
 

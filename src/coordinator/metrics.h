@@ -38,10 +38,12 @@ enum shoal_status metrics_write_step(struct metrics *m, double time_s, const str
 /* {"event":"eval","member","loss","perplexity","tokens","seconds"} */
 enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const struct report *r);
 /* {"event":"judge","fitness":[every member; null where not finite],"best","best_fitness","spread",
- * "champion","champion_step","champion_fitness"}; members: entries of "fitness", the recombinant
- * last. champion: after this judging. */
+ * "champion","champion_step","champion_fitness","seconds"}; members: entries of "fitness", the
+ * recombinant last. champion: after this judging. seconds: that it kept the slowest worker from
+ * training. */
 enum shoal_status metrics_write_judging(struct metrics *m, double time_s, const struct judging *j,
-                                        int experts, int members, const struct standing *standing);
+                                        int experts, int members, const struct standing *standing,
+                                        double seconds);
 /* {"event":"round","source","seconds","stall_s","bytes"}: of the exchange, and how long it kept
  * worker 0 from training. bytes: sent by all workers since the last such line. */
 enum shoal_status metrics_write_round(struct metrics *m, double time_s, const struct report *r);

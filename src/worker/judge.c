@@ -5,6 +5,7 @@
  * p mod W; losses are added in the order of the passes, so the sum has the same bits for any W. */
 #include <math.h>
 #include <string.h>
+#include "base/clock.h"
 #include "evo/operators.h"
 #include "evo/plan.h"
 #include "worker/worker_impl.h"
@@ -64,7 +65,7 @@ static enum shoal_status report_fitness(struct worker *w, int member, int64_t st
                              .member = member,
                              .step = step,
                              .count = {skipped},
-                             .value = {w->fitness[member]}};
+                             .value = {w->fitness[member], clock_now_s() - w->judging_s}};
     return comm_report(w->comm, &r, sizeof r);
 }
 
@@ -102,6 +103,7 @@ enum shoal_status worker_judge(struct worker *w, int64_t step)
 {
     const int experts = w->cfg->population.experts;
     double common = 0;
+    w->judging_s = clock_now_s();
     memset(w->fitness, 0, (size_t)experts * sizeof *w->fitness);
     if (w->parallel) SHOAL_TRY(parallel_judge(w, step, &common));
     for (int i = 0; i < w->n_own; i++)

@@ -102,6 +102,7 @@ struct worker {
     double peak_flops_per_s;   /* of the device; NAN: unknown */
     struct parallel *parallel; /* NULL unless the experts are replicas */
     struct save *save;         /* files on their way to disk */
+    double judging_s;          /* clock when the last judging began */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 

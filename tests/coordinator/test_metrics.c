@@ -98,7 +98,7 @@ static void lines_hold_what_is_promised(void **state)
         .step = 80, .champion = 0, .champion_step = 40, .champion_fitness = 1.25};
     assert_int_equal(metrics_write_start(m, 0.5, &start), SHOAL_OK);
     write_reports(m);
-    assert_int_equal(metrics_write_judging(m, 3.0, &judged, 2, 3, &standing), SHOAL_OK);
+    assert_int_equal(metrics_write_judging(m, 3.0, &judged, 2, 3, &standing, 0.5), SHOAL_OK);
     assert_int_equal(metrics_write_snapshot(m, 4.0, 80, 0.75, 0.5, 9000), SHOAL_OK);
     assert_int_equal(metrics_write_end(m, 5.0, &standing, &end), SHOAL_OK);
     char *text = contents(*state); /* before closing: every line is flushed */
@@ -123,7 +123,7 @@ static void lines_hold_what_is_promised(void **state)
         "\"tokens\":640,\"seconds\":0.125}\n"
         "{\"event\":\"judge\",\"time\":3,\"step\":80,\"fitness\":[2,null,1.5],\"best\":2,"
         "\"best_fitness\":1.5,\"spread\":0,\"champion\":0,\"champion_step\":40,"
-        "\"champion_fitness\":1.25}\n"
+        "\"champion_fitness\":1.25,\"seconds\":0.5}\n"
         "{\"event\":\"snapshot\",\"time\":4,\"step\":80,\"seconds\":0.75,\"stall_s\":0.5,"
         "\"bytes\":9000}\n"
         "{\"event\":\"end\",\"time\":5,\"step\":80,\"best\":0,\"best_step\":40,"
