@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/memory.h"
+#include "snapshot/staging.h"
 #include "snapshot/world.h"
 
 static void round_trip(struct world *w, bool with_extras)
@@ -212,6 +213,34 @@ static void test_unwritable(void **state)
     expert_destroy(&e);
 }
 
+/* No size ends at 2 GiB: tables only, nothing of that size is made. */
+static void test_large_sizes(void **state)
+{
+    (void)state;
+    /* All of gpt2-xl in one expert, 1.56 G parameters. */
+    struct gpt_shape shape = {.layers = 48,
+                              .heads = 25,
+                              .width = 1600,
+                              .context = 1024,
+                              .vocab = 50257,
+                              .vocab_pad = 50304,
+                              .kv_heads = 25,
+                              .ffn = 6400,
+                              .tied = true};
+    struct param_table *table = NULL;
+    assert_int_equal(param_table_create(&shape, &table), SHOAL_OK);
+    const int64_t slab = table->n_real * (int64_t)sizeof(float);
+    assert_true(table->n_real == 1557611200);
+    assert_true(shard_weights_bytes(table) > slab && shard_weights_bytes(table) < slab / 100 * 103);
+    assert_true(shard_bytes(table, true, true) > 5 * slab);
+    assert_true(shard_bytes(table, true, true) < 5 * (slab / 100 * 103));
+    assert_true(staging_bytes(table, true, true) == 5 * table->n_params * (int64_t)sizeof(float));
+    /* The last tensor lies far beyond what 32 bits count. */
+    const struct param_tensor *last = &table->tensor[table->n_tensors - 1];
+    assert_true(last->offset > (int64_t)1 << 30 && last->offset < table->n_params);
+    param_table_destroy(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_weights_only),
         cmocka_unit_test(test_wrong_expert_or_missing_velocity),
         cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_large_sizes),
     };
     return cmocka_run_group_tests_name("shard", tests, world_open, world_close);
 }
