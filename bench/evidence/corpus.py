@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SETS = ("train", "fitness", "test")
 # Of 100 documents so many go to fitness and to test.
 HELD_OUT = {"fitness": 5, "test": 5}
-BLOCK_BYTES = 20000
+BLOCKS, LEAST_BYTES = 200, 20000
 MAGIC, VERSION, HEADER_INTS = 20240520, 1, 256
 BEGIN_DOCUMENT = 0
 
@@ -49,11 +49,12 @@ def headers() -> list[Document]:
 
 
 def blocks(path: pathlib.Path) -> list[Document]:
+    """A single text as pieces of equal length."""
     text = path.read_bytes()
-    if len(text) < 100 * BLOCK_BYTES // 4:
-        raise SystemExit(f"{path}: {len(text)} bytes are too few to hold two sets out")
-    return [(f"block {at // BLOCK_BYTES}", text[at:at + BLOCK_BYTES])
-            for at in range(0, len(text), BLOCK_BYTES)]
+    if len(text) < LEAST_BYTES:
+        raise SystemExit(f"{path}: {len(text)} bytes are too few: {LEAST_BYTES} are needed")
+    size = -(-len(text) // BLOCKS)
+    return [(f"block {at // size}", text[at:at + size]) for at in range(0, len(text), size)]
 
 
 def write_shard(path: pathlib.Path, documents: Iterable[bytes]) -> int:

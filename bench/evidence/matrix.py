@@ -147,9 +147,11 @@ def better() -> list[Cell]:
     group = "attempts"
     mean = both(attractor="mean")
     cells = [Cell(group, f"outer-{every}-{step}", {**shoal(every), **mean, "evolution.outer.lr": step}, 1)
-             for every, step in ((5, "1.5"), (5, "2"), (1, "2"), (50, "1.5"))]
-    cells += [Cell(group, f"shoal-{every}-lr-{lr}", shoal(every, lr), 1)
-              for every, lr in ((1, "0.016"), (5, "0.012"))]
+             for every, step in ((1, "2"), (2, "1.5"), (5, "1.5"), (5, "2"), (10, "1.5"), (25, "1.5"),
+                                 (50, "2"), (100, "1.5"))]
+    cells += [Cell(group, "outer-50-1.5", {**shoal(50), **mean, "evolution.outer.lr": "1.5"}, 3)]
+    cells += [Cell(group, f"shoal-{every}-lr-{lr}", shoal(every, lr), seeds)
+              for every, lr, seeds in ((1, "0.016", 1), (2, "0.012", 1), (5, "0.012", 3), (10, "0.012", 1))]
     return cells + [Cell(group, "shoal-5-moments-inherit", {**shoal(5), **both(moments="inherit")}, 1)]
 
 

@@ -32,13 +32,14 @@ def seeds_of(results: Results, cell: str, figure: Any) -> list[float]:
 def cadence(results: Results, path: pathlib.Path) -> None:
     """Loss against volume, one line for the default, a point for each preset."""
     figure, axes = plt.subplots(figsize=(6.4, 3.8))
-    rows = [f"shoal-{every}" for every in matrix.CADENCES if f"shoal-{every}" in results]
-    points = [(summary.share(results, row), summary.over_seeds(results, row, summary.test)) for row in rows]
-    axes.errorbar([100 * x.mean for x, _ in points], [y.mean for _, y in points],
-                  [y.deviation or 0 for _, y in points], marker="o", capsize=3, label="shoal, every 100 to 1")
-    for row, (x, y) in zip(rows, points):
-        axes.annotate(row.removeprefix("shoal-"), (100 * x.mean, y.mean), xytext=(4, 5),
-                      textcoords="offset points")
+    points = []
+    for every in matrix.CADENCES:
+        x = summary.share(results, f"shoal-{every}")
+        y = summary.over_seeds(results, f"shoal-{every}", summary.test)
+        if x and y:
+            points.append((100 * x.mean, y.mean, y.deviation or 0))
+            axes.annotate(str(every), points[-1][:2], xytext=(4, 5), textcoords="offset points")
+    axes.errorbar(*zip(*points), marker="o", capsize=3, label="shoal, every 100 to 1")
     for preset in ("eoe", "koifish", "copy", "tournament", "diloco"):
         x, y = summary.share(results, preset), summary.over_seeds(results, preset, summary.test)
         if x and y:

@@ -62,13 +62,41 @@ def evaluate(setting: Setting, shard: pathlib.Path) -> float:
 
 
 def volume(setting: Setting, arguments: list[str], inspected: dict[str, Any]) -> dict[str, float]:
-    """Bytes that all workers together send in the whole run, one expert a worker, as shoal plan
-    counts them (its test holds them equal to what runs with as many workers sent), and the bytes of
-    gradients in a ring all-reduce at every step."""
+    """Bytes that all workers together would send in the whole run with one expert a worker, and the
+    bytes of gradients in a ring all-reduce at every step.
+
+    One process sends nothing, so this follows from what was exchanged. shoal plan knows the sizes, but
+    only bounds a rule whose best member may be the mean: a mean that has just been judged is everywhere
+    already and costs nothing more, a mean between judgings costs a sum, an expert half of one."""
     experts, steps = inspected["experts"], inspected["steps"]
     planned = json.loads(call(setting.shoal, "plan", BASE, *arguments, "--workers", experts, "--json"))
-    parallel = 2.0 * (experts - 1) * inspected["parameters"] * 4 * steps
-    return {"bytes": planned["exchange"]["step_bytes"] * steps, "parallel_bytes": parallel}
+    config = planned["exchange"]
+    a_sum = 2.0 * (experts - 1) * inspected["parameters"] * 4
+    sent = config["step_bytes"] * steps
+    if any(len(judged["fitness"]) > experts for judged in inspected["judgings"]):
+        moments = any(word.endswith("moments=inherit") for word in arguments)
+        sent = with_recombinant(inspected["judgings"], every_of(arguments), config["round_bytes"], a_sum,
+                                moments)
+    return {"bytes": sent, "parallel_bytes": a_sum * steps}
+
+
+def every_of(arguments: list[str]) -> int:
+    """evolution.every: what comes last on the command line holds."""
+    return int([word for word in arguments if word.startswith("evolution.every=")][-1].split("=")[1])
+
+
+def with_recombinant(judged: list[dict[str, Any]], every: int, a_round: float, a_sum: float,
+                     moments: bool) -> float:
+    """Bytes of a run that judges the mean. a_round: of a mean between two judgings; a_sum: of a judging,
+    whose mean is of the weights alone, so that moments still have to follow."""
+    sent = a_sum * len(judged)
+    for this, following in zip(judged, judged[1:]):
+        between = (following["step"] - this["step"]) // every - 1
+        if this["best"] == "mean":
+            sent += between * a_round + (a_round if moments else 0)
+        else:
+            sent += (between + 1) * a_round / 2
+    return sent
 
 
 def judgings(inspected: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Figures as Markdown: tables of a group of cells, and single values to stand within a sentence."""
 from __future__ import annotations
 
+from typing import Callable
+
 import matrix
 import summary
 from summary import Results, Spread
@@ -58,7 +60,7 @@ def table(results: Results, group: str) -> str:
     return "\n".join([HEAD, *first, *(line(results, cell) for cell in cells)])
 
 
-VALUES = {
+VALUES: dict[str, Callable[[Results, str], str]] = {
     "test": lambda results, cell: number(summary.over_seeds(results, cell, summary.test)),
     "gap": lambda results, cell: percent(summary.gap(results, cell)),
     "gain": lambda results, cell: number(summary.gain(results, cell)),
