@@ -12,7 +12,7 @@ from typing import Mapping
 LR_SINGLE, LR_PARALLEL, LR_SHOAL = "0.008", "0.008", "0.008"
 
 CADENCES = (1, 2, 5, 10, 25, 50, 100)
-LEARNING_RATES = ("0.004", "0.008", "0.016")
+LEARNING_RATES = ("0.004", "0.008", "0.012", "0.016")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +151,7 @@ def better() -> list[Cell]:
                                  (50, "2"), (100, "1.5"))]
     cells += [Cell(group, "outer-50-1.5", {**shoal(50), **mean, "evolution.outer.lr": "1.5"}, 3)]
     cells += [Cell(group, f"shoal-{every}-lr-{lr}", shoal(every, lr), seeds)
-              for every, lr, seeds in ((1, "0.016", 1), (2, "0.012", 1), (5, "0.012", 3), (10, "0.012", 1))]
+              for every, lr, seeds in ((1, "0.016", 1), (2, "0.012", 1), (5, "0.012", 3))]
     return cells + [Cell(group, "shoal-5-moments-inherit", {**shoal(5), **both(moments="inherit")}, 1)]
 
 

@@ -69,7 +69,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show the cells and what is there")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--text", type=pathlib.Path)
-    parser.add_argument("--results", type=pathlib.Path, default=runs.HERE / "results" / "headers")
+    parser.add_argument("--results", type=pathlib.Path, default=runs.HERE / "results",
+                        help="one folder for each text, one file for each run")
     parser.add_argument("--work", type=pathlib.Path, default=corpus.ROOT / "runs" / "evidence")
     parser.add_argument("--seeds", type=int, default=9, help="at most so many of each cell")
     parser.add_argument("--shoal", type=pathlib.Path, default=corpus.ROOT / "build" / "shoal")
@@ -84,9 +85,10 @@ def main() -> None:
     cells = wanted(matrix.cells(), args.only)
     if not args.list and not args.shoal.is_file():
         sys.exit(f"{args.shoal} is not there: build it, or name another with --shoal")
-    data = args.work / "data" / (args.text.stem if args.text else "headers")
+    name = args.text.stem if args.text else "headers"
+    data = args.work / "data" / name
     about = {} if args.list else corpus.prepare(data, args.text)
-    setting = runs.Setting(args.shoal.resolve(), data, about, args.results, args.work, args.sequences,
+    setting = runs.Setting(args.shoal.resolve(), data, about, args.results / name, args.work, args.sequences,
                            tuple(args.overrides))
     jobs = jobs_of(cells, args.seeds)
     if args.list:

@@ -66,14 +66,15 @@ def volume(setting: Setting, arguments: list[str], inspected: dict[str, Any]) ->
     bytes of gradients in a ring all-reduce at every step.
 
     One process sends nothing, so this follows from what was exchanged. shoal plan knows the sizes, but
-    only bounds a rule whose best member may be the mean: a mean that has just been judged is everywhere
+    only bounds a rule that follows the best member, which may be the mean: a mean that has just been judged is everywhere
     already and costs nothing more, a mean between judgings costs a sum, an expert half of one."""
     experts, steps = inspected["experts"], inspected["steps"]
     planned = json.loads(call(setting.shoal, "plan", BASE, *arguments, "--workers", experts, "--json"))
     config = planned["exchange"]
     a_sum = 2.0 * (experts - 1) * inspected["parameters"] * 4
     sent = config["step_bytes"] * steps
-    if any(len(judged["fitness"]) > experts for judged in inspected["judgings"]):
+    judges_mean = any(len(judged["fitness"]) > experts for judged in inspected["judgings"])
+    if judges_mean and not any(word.endswith(("attractor=mean", "preset=diloco")) for word in arguments):
         moments = any(word.endswith("moments=inherit") for word in arguments)
         sent = with_recombinant(inspected["judgings"], every_of(arguments), config["round_bytes"], a_sum,
                                 moments)

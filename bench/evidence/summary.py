@@ -26,7 +26,7 @@ class Spread:
 
 
 def load(folder: pathlib.Path) -> tuple[Results, list[Result]]:
-    """Results that ended well, and those that did not."""
+    """Of one text: results that ended well, and those that did not."""
     good: Results = {}
     bad = []
     for path in sorted(folder.glob("*.json")):
@@ -36,6 +36,15 @@ def load(folder: pathlib.Path) -> tuple[Results, list[Result]]:
         else:
             bad.append(result)
     return good, bad
+
+
+def load_all(folder: pathlib.Path) -> tuple[dict[str, Results], list[Result]]:
+    """Of every text, by its name."""
+    texts, failed = {}, []
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        texts[inner.name], bad = load(inner)
+        failed += bad
+    return texts, failed
 
 
 def spread(values: Iterable[float]) -> Spread | None:

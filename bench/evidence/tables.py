@@ -8,6 +8,7 @@ import summary
 from summary import Results, Spread
 
 DASH = "-"
+MAIN_TEXT = "headers"
 HEAD = ("| row | seeds | test loss | below best of N | gap closed | volume | what |\n"
         "|---|---|---|---|---|---|---|")
 
@@ -69,11 +70,13 @@ VALUES: dict[str, Callable[[Results, str], str]] = {
 }
 
 
-def value(results: Results, request: str) -> str:
-    """What stands between a marker like `gap shoal-10` and its end."""
-    kind, _, cell = request.partition(" ")
+def value(texts: dict[str, Results], request: str) -> str:
+    """What stands between a marker like `gap shoal-10` or `gap shoal-10 in TEXT` and its end."""
+    kind, _, rest = request.partition(" ")
+    cell, _, text = rest.partition(" in ")
+    results = texts.get(text or MAIN_TEXT, {})
     if kind == "table":
         return "\n" + table(results, cell) + "\n"
     if kind not in VALUES:
-        raise SystemExit(f"docs/EVIDENCE.md: unknown marker '{request}'")
+        raise SystemExit(f"unknown marker '{request}'")
     return VALUES[kind](results, cell)

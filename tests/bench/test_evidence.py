@@ -106,12 +106,12 @@ class Figures(unittest.TestCase):
 
     def test_a_document_is_filled_and_stays_so(self):
         text = "It closes <!-- gap shoal-10 -->?<!-- end --> of it.\n<!-- table cadence --><!-- end -->\n"
-        filled = summarise.fill(text, self.results)
+        filled = summarise.fill(text, {"headers": self.results})
         self.assertIn("closes <!-- gap shoal-10 -->55 ± 7 %<!-- end --> of", filled)
         self.assertIn("| `shoal-10` | 2 | 2.5500 ± 0.0707 | 0.4500 ± 0.0707 | 55 ± 7 % | 10 % |", filled)
-        self.assertEqual(summarise.fill(filled, self.results), filled)
+        self.assertEqual(summarise.fill(filled, {"headers": self.results}), filled)
         with self.assertRaisesRegex(SystemExit, "unknown marker 'gpa x'"):
-            summarise.fill("<!-- gpa x --><!-- end -->", self.results)
+            summarise.fill("<!-- gpa x --><!-- end -->", {})
 
 
 class WholeWay(unittest.TestCase):
@@ -137,7 +137,7 @@ class WholeWay(unittest.TestCase):
                     *(word for item in SMALL.items() for word in ("--set", "=".join(map(str, item)))), *more)
 
     def result(self, name):
-        return json.loads((self.base / "results" / f"{name}.json").read_text())
+        return json.loads((self.base / "results" / "text" / f"{name}.json").read_text())
 
     def test_results_say_what_was_run(self):
         self.assertEqual(self.first.returncode, 0, self.first.stderr)
@@ -177,7 +177,7 @@ class WholeWay(unittest.TestCase):
         bad = self.run_cells("--again", "--set", "train.lr=-1", "--results", self.base / "bad")
         self.assertEqual(bad.returncode, 1)
         self.assertIn("4 runs failed", bad.stderr)
-        made = json.loads((self.base / "bad" / "none-seed1.json").read_text())
+        made = json.loads((self.base / "bad" / "text" / "none-seed1.json").read_text())
         self.assertEqual(made["status"], "failed")
         self.assertIn("train.lr", made["error"])
         said = call(EVIDENCE / "summarise.py", "--results", self.base / "bad", "--print")
