@@ -141,6 +141,19 @@ def variations() -> list[Cell]:
     return [Cell(group, name, {**shoal(), **options}, 1) for name, options in changed.items()]
 
 
+def exchanges() -> list[Cell]:
+    """How weights travel: late, in parts, rounded."""
+    group = "exchange"
+    changed = {
+        "shoal-10-delay-1": {"evolution.delay": "1"},
+        "shoal-10-delay-5": {"evolution.delay": "5"},
+        "shoal-50-delay-10": {**shoal(50), "evolution.delay": "10"},
+        "shoal-2-fragments-5": {**shoal(2), "evolution.fragments": "5"},
+        "shoal-10-wire-bf16": {"evolution.wire": "bf16"},
+    }
+    return [Cell(group, name, {**shoal(10), **options}, 1) for name, options in changed.items()]
+
+
 def better() -> list[Cell]:
     """Attempts to close more of the gap. An outer step longer than 1 goes beyond the mean, whose noise
     is that of a larger batch: what a higher learning rate would do, without its noise inside a round."""
@@ -185,4 +198,4 @@ def shapes() -> list[Cell]:
 def cells() -> list[Cell]:
     """All of them, in the order in which they are run: what others are compared with comes first."""
     return (yardsticks() + learning_rates() + cadences() + presets() + better() + operators()
-            + variations() + shapes() + sizes())
+            + exchanges() + variations() + shapes() + sizes())

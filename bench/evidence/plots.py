@@ -29,31 +29,45 @@ def seeds_of(results: Results, cell: str, figure: Any) -> list[float]:
     return [value for value in found if value is not None]
 
 
+# What is joined by a line in the plot of losses against volume: rows, and what stands at each.
+LINES = {
+    "shoal, every 100 to 1": {f"shoal-{every}": str(every) for every in matrix.CADENCES},
+    "the same, learning rate 0.012": {f"shoal-{every}-lr-0.012": "" for every in (10, 5, 2)},
+    "outer step 1.5": {f"outer-{every}-1.5": "" for every in (100, 50, 25)},
+}
+YARDSTICKS = {"one expert": ("none", summary.lone, ":"), "best of 4": ("none", summary.test, "--"),
+              "data parallel": ("parallel", summary.test, "-")}
+
+
+def point(results: Results, cell: str) -> tuple[float, float, float] | None:
+    """Volume in %, loss and its deviation."""
+    x, y = summary.share(results, cell), summary.over_seeds(results, cell, summary.test)
+    return (100 * x.mean, y.mean, y.deviation or 0) if x and y else None
+
+
 def cadence(results: Results, path: pathlib.Path) -> None:
-    """Loss against volume, one line for the default, a point for each preset."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.8))
-    points = []
-    for every in matrix.CADENCES:
-        x = summary.share(results, f"shoal-{every}")
-        y = summary.over_seeds(results, f"shoal-{every}", summary.test)
-        if x and y:
-            points.append((100 * x.mean, y.mean, y.deviation or 0))
-            axes.annotate(str(every), points[-1][:2], xytext=(4, 5), textcoords="offset points")
-    axes.errorbar(*zip(*points), marker="o", capsize=3, label="shoal, every 100 to 1")
+    """Loss against volume: the default at several cadences, what was better, each preset."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2))
+    for name, cells in LINES.items():
+        points = [p for p in (point(results, cell) for cell in cells) if p]
+        if points:
+            axes.errorbar(*zip(*points), marker="o", ms=4, capsize=3, label=name)
+        for cell, label in cells.items():
+            there = point(results, cell)
+            if there and label:
+                axes.annotate(label, there[:2], xytext=(4, 5), textcoords="offset points")
     for preset in ("eoe", "koifish", "copy", "tournament", "diloco"):
-        x, y = summary.share(results, preset), summary.over_seeds(results, preset, summary.test)
-        if x and y:
-            axes.errorbar([100 * x.mean], [y.mean], [y.deviation or 0], marker="s", capsize=3, ls="",
-                          label=preset)
-    for name, value, style in (("one expert", summary.over_seeds(results, "none", summary.lone), ":"),
-                               ("best of 4", summary.over_seeds(results, "none", summary.test), "--"),
-                               ("data parallel", summary.over_seeds(results, "parallel", summary.test), "-")):
+        there = point(results, preset)
+        if there:
+            axes.errorbar(*([value] for value in there), marker="s", ms=4, capsize=3, ls="", label=preset)
+    for name, (cell, figure_of, style) in YARDSTICKS.items():
+        value = summary.over_seeds(results, cell, figure_of)
         if value:
             axes.axhline(value.mean, color="gray", ls=style, lw=1, label=name)
     axes.set_xscale("log")
     axes.set_xlabel("bytes sent, as a share of data parallel's (%)")
     axes.set_ylabel(LOSS)
-    axes.legend(fontsize=7, ncol=2)
+    axes.legend(fontsize=7, ncol=2, loc="lower left")
     save(figure, path)
 
 

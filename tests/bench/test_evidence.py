@@ -114,6 +114,12 @@ class Figures(unittest.TestCase):
             summarise.fill("<!-- gpa x --><!-- end -->", {})
 
 
+class Document(unittest.TestCase):
+    def test_it_says_what_the_results_say(self):
+        done = call(EVIDENCE / "summarise.py", "--check")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
 class WholeWay(unittest.TestCase):
     """Two cells of a few steps: run, continue, fail, summarise."""
     @classmethod
