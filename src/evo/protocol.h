@@ -10,8 +10,8 @@
 enum report_kind {
     REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
                         {tokens, enum skip of this step} */
-    REPORT_FITNESS,  /* a member was judged: value = {fitness, seconds since the worker began to judge},
-                        count = {steps it skipped so far} */
+    REPORT_FITNESS,  /* a member was judged: value = {fitness, seconds since the worker began to
+                        judge},  count = {steps it skipped so far} */
     REPORT_EVAL,     /* the best member was evaluated: value = {loss, seconds}, count = {tokens} */
     REPORT_ROUND,    /* a round was applied: value = {seconds of exchange, seconds it kept from
                         training, seconds of training since the last one began or NAN}, count =

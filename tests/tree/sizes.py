@@ -49,7 +49,7 @@ def text_problems(path, text):
 
 def self_test():
     long_function = "void f(void)\n{\n" + "    g();\n" * 61 + "}\n"
-    bad = [("a.c", long_function), ("a.c", "x;\n" * 501), ("main.c", "x;\n" * 101), ("a.md", "a \n"),
+    bad = [("a.c", long_function), ("a.c", "x;\n" * 501), ("main.c", "x;\n" * (MAX_MAIN + 1)), ("a.md", "a \n"),
            ("a.py", "\tx\n"), ("a.py", "x"), ("a.py", "x\n\n"), ("a.md", "x\r\n")]
     good = [("a.c", long_function.replace("    g();\n", "", 1)), ("a.c", "x;\n" * 500)]
     return ([f"not found: {b[0]}: {b[1][:20]!r}" for b in bad
