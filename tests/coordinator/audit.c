@@ -325,6 +325,11 @@ void audit_commit(struct audit *a, const struct audit_index *index)
     RULE(j && index->digest ==
                   (index->standing->round_done ? j->digest_after_round : j->digest_before),
          "the shards of step %lld hold weights of another time", (long long)step);
+    RULE(index->best.step == a->champion_step && index->best.member == a->champion &&
+             same_bits(index->best.fitness, a->champion_fitness),
+         "best.h5 holds member %d of step %lld at the commit of step %lld, not %d of step %lld",
+         index->best.member, (long long)index->best.step, (long long)step, a->champion,
+         (long long)a->champion_step);
     check_ledger(a, index);
     if (a->broken[0]) return;
     a->committed = step;

@@ -31,6 +31,13 @@ struct audit {
     int64_t due_round; /* index of the next that worker 0 will report */
 };
 
+/* What best.h5 holds. */
+struct best_file {
+    int64_t step;
+    int member;
+    double fitness; /* of the weights in it */
+};
+
 /* An index as it was committed, or read back. */
 struct audit_index {
     const struct standing *standing;
@@ -38,6 +45,7 @@ struct audit_index {
     int64_t n_judgings;
     int n_shards;    /* of its step that are on disk */
     uint64_t digest; /* of their weights */
+    struct best_file best;
 };
 
 void audit_make(struct audit *a, const struct oracle *oracle, int max_workers);

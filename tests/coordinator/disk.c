@@ -101,10 +101,12 @@ void disk_prune(struct disk *d, int64_t keep)
     d->n = kept;
 }
 
-struct audit_index disk_index(const struct stored *s, int experts)
+struct audit_index disk_index(const struct disk *d, const struct stored *s, int experts)
 {
-    struct audit_index index = {
-        .standing = &s->standing, .judgings = s->judgings.rows, .n_judgings = s->judgings.n};
+    struct audit_index index = {.standing = &s->standing,
+                                .judgings = s->judgings.rows,
+                                .n_judgings = s->judgings.n,
+                                .best = d->best};
     for (int k = 0; k < experts; k++) {
         index.n_shards += s->there[k];
         index.digest += physics_digest(k, &s->shard[k]);

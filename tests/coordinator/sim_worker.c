@@ -92,10 +92,16 @@ static int64_t best(struct world *s, struct sim_worker *w)
 
 static int64_t best_written(struct world *s, struct sim_worker *w)
 {
-    if (!disk_fails(&s->disk)) return go(w, STAGE_EVAL, GO_ON);
-    s->out->disk_errors++;
-    world_die(s, w->number, "cannot write best.h5");
-    return GROUP_WAIT;
+    const struct order *o = current(s, w);
+    if (disk_fails(&s->disk)) {
+        s->out->disk_errors++;
+        world_die(s, w->number, "cannot write best.h5");
+        return GROUP_WAIT;
+    }
+    const struct weights *weights = is_mean(s, o->best) ? &w->mean : &s->experts[o->best];
+    s->disk.best = (struct best_file){
+        .step = o->step, .member = o->best, .fitness = physics_fitness(&s->sim->physics, weights)};
+    return go(w, STAGE_EVAL, GO_ON);
 }
 
 static int64_t eval(struct world *s, struct sim_worker *w)
@@ -363,36 +369,57 @@ static int64_t gone(struct world *s, struct sim_worker *w)
     return GROUP_WAIT;
 }
 
+static const struct {
+    const char *name;
+    int64_t (*run)(struct world *, struct sim_worker *);
+} stages[STAGES] = {
+    [STAGE_OBEY] = {"obey", obey},
+    [STAGE_BEST] = {"save the best", best},
+    [STAGE_BEST_WRITTEN] = {"the best is written", best_written},
+    [STAGE_EVAL] = {"evaluate", eval},
+    [STAGE_EVAL_DONE] = {"evaluated", eval_done},
+    [STAGE_ROUND] = {"round if ordered", ordered_round},
+    [STAGE_LIVE] = {"find who is alive", find_live},
+    [STAGE_CHOOSE] = {"choose attractors", choose},
+    [STAGE_FETCH] = {"fetch", fetch},
+    [STAGE_FETCHED] = {"fetched", fetched},
+    [STAGE_MOVE] = {"move", move},
+    [STAGE_SENT] = {"add up bytes", sent},
+    [STAGE_ROUND_DONE] = {"round done", round_done},
+    [STAGE_SHARDS] = {"write shards if ordered", shards},
+    [STAGE_SHARD_WRITTEN] = {"shard written", shard_written},
+    [STAGE_NEXT] = {"stop or go on", next},
+    [STAGE_TRAIN] = {"train", train},
+    [STAGE_TRAINED] = {"trained", trained},
+    [STAGE_JUDGE] = {"judge", judge},
+    [STAGE_JUDGED] = {"judged", judged},
+    [STAGE_MEAN] = {"make the mean", mean},
+    [STAGE_MEAN_DONE] = {"judge the mean", mean_done},
+    [STAGE_PASSES_DONE] = {"mean judged", passes_done},
+    [STAGE_GONE] = {"gone", gone},
+};
+
+const char *sim_worker_stage(const struct sim_worker *w)
+{
+    return stages[w->stage].name;
+}
+
+static void trace(const struct world *s, const struct sim_worker *w, int64_t delay)
+{
+    const long long step = (long long)w->step;
+    const char *stage = sim_worker_stage(w);
+    if (delay > 0)
+        world_trace(s, "worker %d: %lld us to '%s' at step %lld", w->number, (long long)delay,
+                    stage, step);
+    else
+        world_trace(s, "worker %d: waits before '%s' at step %lld", w->number, stage, step);
+}
+
 void sim_worker_go(struct world *s, struct sim_worker *w)
 {
-    static int64_t (*const stages[STAGES])(struct world *, struct sim_worker *) = {
-        [STAGE_OBEY] = obey,
-        [STAGE_BEST] = best,
-        [STAGE_BEST_WRITTEN] = best_written,
-        [STAGE_EVAL] = eval,
-        [STAGE_EVAL_DONE] = eval_done,
-        [STAGE_ROUND] = ordered_round,
-        [STAGE_LIVE] = find_live,
-        [STAGE_CHOOSE] = choose,
-        [STAGE_FETCH] = fetch,
-        [STAGE_FETCHED] = fetched,
-        [STAGE_MOVE] = move,
-        [STAGE_SENT] = sent,
-        [STAGE_ROUND_DONE] = round_done,
-        [STAGE_SHARDS] = shards,
-        [STAGE_SHARD_WRITTEN] = shard_written,
-        [STAGE_NEXT] = next,
-        [STAGE_TRAIN] = train,
-        [STAGE_TRAINED] = trained,
-        [STAGE_JUDGE] = judge,
-        [STAGE_JUDGED] = judged,
-        [STAGE_MEAN] = mean,
-        [STAGE_MEAN_DONE] = mean_done,
-        [STAGE_PASSES_DONE] = passes_done,
-        [STAGE_GONE] = gone,
-    };
     int64_t delay = GO_ON;
     while (delay == GO_ON && !s->audit.broken[0])
-        delay = stages[w->stage](s, w);
+        delay = stages[w->stage].run(s, w);
+    if (s->trace) trace(s, w, delay);
     if (delay > 0) world_wake(s, w->number, delay);
 }

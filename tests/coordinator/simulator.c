@@ -136,7 +136,7 @@ static void commit(struct world *s, int64_t step)
         if (history_add(&stored->judgings, &rows[i]) != SHOAL_OK) abort();
     stored->time_s = (double)(s->now_us - s->begun_us) * 1e-6;
     stored->indexed = true;
-    const struct audit_index index = disk_index(stored, s->oracle.experts);
+    const struct audit_index index = disk_index(&s->disk, stored, s->oracle.experts);
     audit_commit(&s->audit, &index);
     if (s->commit_death >= 0 && s->commit_death-- == 0) {
         world_die(s, -1, "killed after the commit");
@@ -149,9 +149,10 @@ static void trace_actions(const struct world *s, const struct event *event, cons
 {
     const struct report *r = &event->report;
     const struct order *o = &a->order;
+    const char *const kind[] = {"?", "step", "fitness", "eval", "round", "wrote", "device"};
     if (event->kind == EVENT_REPORT)
-        world_trace(s, "heard worker %d: kind %d, member %d, step %" PRId64 ", %g%s", r->worker,
-                    r->kind, r->member, r->step, r->value[0], a->late ? " (late)" : "");
+        world_trace(s, "heard worker %d: %s of member %d at step %" PRId64 ", %g%s", r->worker,
+                    kind[r->kind], r->member, r->step, r->value[0], a->late ? " (late)" : "");
     if (a->send)
         world_trace(s, "order: step %" PRId64 ", best %d (%g)%s%s%s%s%s, until %" PRId64, o->step,
                     o->best, o->best_fitness, o->save_best ? ", save" : "", o->eval ? ", eval" : "",
@@ -307,7 +308,7 @@ static bool boot(struct world *s)
                                  &s->coordinator) != SHOAL_OK)
         abort();
     if (from) {
-        const struct audit_index index = disk_index(from, s->oracle.experts);
+        const struct audit_index index = disk_index(&s->disk, from, s->oracle.experts);
         audit_begin(&s->audit, &index, s->n_workers);
     } else {
         audit_begin(&s->audit, NULL, s->n_workers);
@@ -326,8 +327,8 @@ static void check_rest(struct world *s)
     struct standing standing;
     for (int i = 0; i < s->n_workers; i++)
         if (s->workers[i].stage != STAGE_GONE || s->workers[i].line.n > 0)
-            audit_break(&s->audit, "worker %d waits for ever in stage %d, after order %d of %d", i,
-                        (int)s->workers[i].stage, s->workers[i].n_done, s->n_orders);
+            audit_break(&s->audit, "worker %d waits for ever before '%s', after order %d of %d", i,
+                        sim_worker_stage(&s->workers[i]), s->workers[i].n_done, s->n_orders);
     if (!s->finished) audit_break(&s->audit, "the coordinator waits for ever");
     coordinator_standing(s->coordinator, &standing);
     audit_end(&s->audit, &standing);

@@ -105,6 +105,7 @@ struct stored {
 struct disk {
     struct stored **stored; /* owned; in the order in which they were begun */
     int n, capacity;
+    struct best_file best;
     int64_t errors_in; /* writes from now, one fails; below 0: none does */
 };
 
@@ -159,6 +160,7 @@ void world_say(struct world *s, struct sim_worker *w, const struct report *r);
 void sim_worker_begin(struct world *s, int number, int64_t step);
 /* Go on until it must wait. */
 void sim_worker_go(struct world *s, struct sim_worker *w);
+const char *sim_worker_stage(const struct sim_worker *w);
 
 /* ---- group.c ---- */
 
@@ -181,4 +183,4 @@ struct stored *disk_find(const struct disk *d, int64_t step);
 struct stored *disk_newest(const struct disk *d);
 /* Forget all but the newest `keep` indices, and older shards. */
 void disk_prune(struct disk *d, int64_t keep);
-struct audit_index disk_index(const struct stored *s, int experts);
+struct audit_index disk_index(const struct disk *d, const struct stored *s, int experts);
