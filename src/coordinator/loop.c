@@ -13,6 +13,7 @@
 #include "coordinator/metrics.h"
 #include "coordinator/state.h"
 #include "coordinator/track.h"
+#include "coordinator/wishes.h"
 
 _Static_assert(sizeof(struct order) <= COMM_MAX_RECORD, "an order is one record");
 
@@ -40,6 +41,7 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
+    struct wishes wishes;
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
 
@@ -85,10 +87,11 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
 
 static enum shoal_status end_run(struct coordinator *c)
 {
-    char best_path[SHOAL_MAX_PATH];
+    char best_path[SHOAL_MAX_PATH], config_path[SHOAL_MAX_PATH];
     struct standing standing;
     coordinator_standing(c->state, &standing);
     SHOAL_TRY(run_best_path(best_path, c->config.run.out));
+    SHOAL_TRY(path_format(config_path, "%s/config.yaml", c->config.run.out));
     const struct run_summary summary = {.step = standing.step,
                                         .steps = c->config.run.steps,
                                         .time_s = run_time(c),
@@ -98,10 +101,13 @@ static enum shoal_status end_run(struct coordinator *c)
                                         .champion = standing.champion,
                                         .champion_step = standing.champion_step,
                                         .champion_fitness = standing.champion_fitness,
-                                        .best_path = best_path};
+                                        .best_path = best_path,
+                                        .why = c->wishes.why,
+                                        .config_path = config_path};
     const struct metrics_end end = {.tokens = (int64_t)summary.tokens,
                                     .skipped = summary.skipped,
                                     .late = c->late,
+                                    .why = c->wishes.why,
                                     .peak_bytes = c->peak_bytes,
                                     .workers = comm_workers(c->comm)};
     display_summary(c->display, &summary);
@@ -111,15 +117,15 @@ static enum shoal_status end_run(struct coordinator *c)
 
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
-    if (actions->send) {
+    const double ordered_s = run_time(c);
+    if (actions->send)
         SHOAL_TRY(comm_order(c->comm, &actions->order, order_bytes(c->config.population.experts)));
-        if (actions->order.snapshot) {
-            memset(&c->cost, 0, sizeof c->cost);
-            c->cost.ordered_s = run_time(c);
-        }
-    }
     if (actions->judged) SHOAL_TRY(record_judging(c, actions->judged));
     if (actions->commit) SHOAL_TRY(commit_snapshot(c, actions->commit_step));
+    if (actions->send && actions->order.snapshot) {
+        memset(&c->cost, 0, sizeof c->cost);
+        c->cost.ordered_s = ordered_s;
+    }
     return actions->finished ? end_run(c) : SHOAL_OK;
 }
 
@@ -172,6 +178,9 @@ static enum shoal_status record_report(struct coordinator *c, const struct repor
     case REPORT_WROTE:
         record_shard(c, r);
         return SHOAL_OK;
+    case REPORT_WISH:
+        wishes_hear(&c->wishes, r);
+        return SHOAL_OK;
     default:
         return SHOAL_OK;
     }
@@ -186,12 +195,25 @@ static void show_progress(struct coordinator *c)
     display_progress(c->display, now_s, &progress);
 }
 
+/* Whether anybody outside wants something of the run now. */
+static enum shoal_status look_around(struct coordinator *c)
+{
+    const struct event event = {
+        .kind = EVENT_WISH, .time_s = run_time(c), .wish = wishes_look(&c->wishes)};
+    struct actions actions;
+    if (event.wish == WISH_NONE) return SHOAL_OK;
+    SHOAL_TRY(coordinator_step(c->state, &event, &actions));
+    return act(c, &actions);
+}
+
 /* Also the handler of a world of one: owner is the coordinator. */
 static enum shoal_status hear(void *owner, const void *record, size_t bytes)
 {
     struct coordinator *c = owner;
     struct event event = {.kind = EVENT_REPORT, .time_s = run_time(c)};
     struct actions actions;
+    SHOAL_TRY(look_around(c));
+    if (bytes == 0) return SHOAL_OK;
     if (bytes != sizeof event.report) {
         log_warn("ignored a report of %zu bytes; do all ranks run the same build?", bytes);
         return SHOAL_OK;
@@ -225,6 +247,7 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     c->params = params_per_expert;
     c->resumed = resume != NULL;
     c->begun_s = clock_now_s();
+    wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
     SHOAL_GOTO(config_text(cfg, &c->config_text));
@@ -298,10 +321,12 @@ enum shoal_status coordinator_run(struct coordinator *c)
         int worker = -1;
         bool got = false;
         SHOAL_TRY(comm_hear(c->comm, record, &bytes, &worker, listen_s, &got));
-        if (got)
+        if (got) {
             SHOAL_TRY(hear(c, record, bytes));
-        else
+        } else {
+            SHOAL_TRY(look_around(c));
             show_progress(c);
+        }
     }
     return SHOAL_OK;
 }

@@ -15,8 +15,9 @@ struct judging {
 
 /* What must survive a restart besides the shards. */
 struct standing {
-    int64_t step;
-    int32_t best; /* at the last judging */
+    int64_t step;        /* where all experts stand */
+    int64_t judged_step; /* of the last judging: `step`, but in a run that halted in between */
+    int32_t best;        /* at the last judging */
     int32_t
         round_done; /* whether the round at `step` had been applied when the snapshot was taken */
     double best_fitness;

@@ -6,6 +6,9 @@
 #include "config/config.h"
 #include "evo/live.h"
 
+/* What somebody outside wants of a running run; a later one includes those before it. */
+enum wish { WISH_NONE, WISH_SNAPSHOT, WISH_STOP };
+
 enum report_kind {
     REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
                         {tokens, enum skip of this step} */
@@ -15,8 +18,11 @@ enum report_kind {
                         attractor */
     REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
                         the worker has held so far} */
-    REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
-                     a token takes} */
+    REPORT_DEVICE, /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
+                      a token takes} */
+    REPORT_WISH,   /* a worker standing at `step` was signalled: count = {enum wish, signal} */
+    REPORT_HALTED  /* as asked, all workers stand at `step`, between two judgings: count = {whether
+                      the round at this step has been applied} */
 };
 
 struct report {
@@ -31,8 +37,12 @@ struct report {
 
 /* What every worker does next. Carried out in the order of the fields. */
 struct order {
-    int64_t step; /* the step all experts stand at */
-    int32_t best; /* standing decision: the best member at the last judging; K: the recombinant */
+    int64_t step;   /* the step all experts stand at */
+    int32_t halt;   /* nonzero: no order of its own, the rest means nothing. Workers that train halt
+                       after their next round, all at the same step, report it and wait for an order;
+                       those that judge or wait go on */
+    int32_t judged; /* nonzero: the last judging was at this very step */
+    int32_t best;   /* standing decision: the best member at the last judging; K: the recombinant */
     int32_t save_best; /* nonzero: whoever holds member `best` writes best.h5 */
     int32_t eval;      /* nonzero: whoever holds member `best` evaluates it, reports */
     int32_t round;     /* nonzero: exchange and evolve now */

@@ -81,7 +81,8 @@ enum shoal_status shard_read_config(const char *path, struct config *out)
 
 /* ---- counters -------------------------------------------------------------------------------- */
 
-static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
+static enum shoal_status write_state(const struct h5 *h, const struct expert *e,
+                                     const struct shard_past *past)
 {
     SHOAL_TRY(h5_group(h, "/state"));
     SHOAL_TRY(h5_set_int(h, "/state", "step", e->step));
@@ -89,18 +90,32 @@ static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
     SHOAL_TRY(h5_set_int(h, "/state", "tokens", e->tokens));
     SHOAL_TRY(h5_set_int(h, "/state", "parent", e->parent));
     SHOAL_TRY(h5_set_double(h, "/state", "fitness", e->fitness));
-    return SHOAL_OK;
+    SHOAL_TRY(h5_set_double(h, "/state", "loss_sum", past->loss_sum));
+    SHOAL_TRY(h5_set_int(h, "/state", "losses", past->losses));
+    return h5_set_double(h, "/state", "last_loss", past->last_loss);
 }
 
-static enum shoal_status read_state(const struct h5 *h, struct expert *e)
+/* Files of versions that stopped at judgings only have none. */
+static enum shoal_status read_losses(const struct h5 *h, struct shard_past *past)
+{
+    past->loss_sum = past->last_loss = 0;
+    past->losses = 0;
+    if (!h5_has(h, "/state", "losses")) return SHOAL_OK;
+    SHOAL_TRY(h5_get_double(h, "/state", "loss_sum", &past->loss_sum));
+    SHOAL_TRY(h5_get_int(h, "/state", "losses", &past->losses));
+    return h5_get_double(h, "/state", "last_loss", &past->last_loss);
+}
+
+static enum shoal_status read_state(const struct h5 *h, struct expert *e, struct shard_past *past)
 {
     SHOAL_TRY(h5_get_int(h, "/state", "step", &e->step));
     SHOAL_TRY(h5_get_int(h, "/state", "position", &e->position));
     SHOAL_TRY(h5_get_int(h, "/state", "tokens", &e->tokens));
     SHOAL_TRY(h5_get_int32(h, "/state", "parent", -1, SHOAL_MAX_EXPERTS, &e->parent));
     SHOAL_TRY(h5_get_double(h, "/state", "fitness", &e->fitness));
-    SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0, SHOAL_EFORMAT,
-                "%s: a counter in /state is negative", h->path);
+    SHOAL_TRY(read_losses(h, past));
+    SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0 && past->losses >= 0,
+                SHOAL_EFORMAT, "%s: a counter in /state is negative", h->path);
     return SHOAL_OK;
 }
 
@@ -175,7 +190,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
     SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(write_evolution(&h, e));
-    SHOAL_GOTO(write_state(&h, e));
+    SHOAL_GOTO(write_state(&h, e, past));
     SHOAL_GOTO(write_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
                               past->n_judgings));
@@ -250,7 +265,7 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
     SHOAL_GOTO(slab_read(&h, "/optim/m", e->table, e->dev, e->adam_m));
     SHOAL_GOTO(slab_read(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(read_evolution(&h, e));
-    SHOAL_GOTO(read_state(&h, e));
+    SHOAL_GOTO(read_state(&h, e, past));
     SHOAL_GOTO(read_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, &past->judgings,
                              &past->n_judgings));

@@ -20,6 +20,9 @@ struct shard_past {
     struct history_row *judgings; /* borrowed when writing, owned (mem_free) when read */
     int64_t n_judgings;
     struct outlier outlier;
+    double loss_sum;  /* of the training losses since the last judging, */
+    int64_t losses;   /* so many; and */
+    double last_loss; /* of the last training step */
 };
 
 struct shard_info {

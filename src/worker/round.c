@@ -108,7 +108,7 @@ static enum shoal_status find_live(struct worker *w, const struct order *order, 
     if (judged) return SHOAL_OK;
     memset(w->alive, 0, (size_t)experts * sizeof *w->alive);
     for (int i = 0; i < w->n_own; i++)
-        w->alive[w->first + i] = isfinite(w->own[i].last_loss) ? 1 : 0;
+        w->alive[w->first + i] = isfinite(w->own[i].past.last_loss) ? 1 : 0;
     SHOAL_TRY(comm_sum_values(w->comm, w->alive, experts));
     for (int k = 0; k < experts; k++)
         live_put(live, k, w->alive[k] > 0);

@@ -69,9 +69,9 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         double loss = 0;
         struct optim_result result;
         SHOAL_TRY(learn(w, own, &loss, &result));
-        own->loss_sum += loss;
-        own->losses++;
-        own->last_loss = loss;
+        own->past.loss_sum += loss;
+        own->past.losses++;
+        own->past.last_loss = loss;
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
             SHOAL_TRY(report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }

@@ -93,17 +93,41 @@ struct device *worker_device(const struct worker *w)
     return w ? w->dev : NULL;
 }
 
-/* From order->step to order->until: train, with rounds in between. */
-static enum shoal_status advance(struct worker *w, const struct order *order)
+/* From order->step to order->until, or to a halt before it: train, with rounds in between.
+ * *reached: how far. */
+static enum shoal_status advance(struct worker *w, const struct order *order, int64_t *reached)
 {
     const int64_t every = w->cfg->evolution.every;
-    for (int64_t step = order->step; step < order->until;) {
-        const int64_t round = (step / every + 1) * every;
+    bool halts = false;
+    *reached = order->step;
+    while (*reached < order->until && !halts) {
+        const int64_t round = (*reached / every + 1) * every;
         const int64_t next = round < order->until ? round : order->until;
-        SHOAL_TRY(worker_train(w, step, next));
-        if (next < order->until) SHOAL_TRY(worker_round(w, order, next, false));
-        step = next;
+        SHOAL_TRY(worker_train(w, *reached, next));
+        *reached = next;
+        if (next == order->until) break;
+        SHOAL_TRY(worker_round(w, order, next, false));
+        SHOAL_TRY(worker_halts(w, next, &halts));
     }
+    return SHOAL_OK;
+}
+
+/* Train as ordered and judge, or halt. */
+static enum shoal_status work(struct worker *w, const struct order *order)
+{
+    int64_t reached;
+    SHOAL_TRY(advance(w, order, &reached));
+    if (reached < order->until) return worker_report_halt(w, reached);
+    SHOAL_TRY(worker_pass_wishes(w, reached));
+    return worker_judge(w, reached);
+}
+
+/* The next order of its own: what it asked before is answered. */
+static enum shoal_status obey(struct worker *w, struct order *order)
+{
+    do {
+        SHOAL_TRY(comm_obey(w->comm, order, order_bytes(w->cfg->population.experts)));
+    } while (order->halt);
     return SHOAL_OK;
 }
 
@@ -120,13 +144,12 @@ enum shoal_status worker_run(struct worker *w)
     struct order order = {0};
     SHOAL_TRY(report_device(w));
     for (;;) {
-        SHOAL_TRY(comm_obey(w->comm, &order, order_bytes(w->cfg->population.experts)));
+        SHOAL_TRY(obey(w, &order));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
-        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, true));
+        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, order.judged != 0));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return SHOAL_OK;
-        SHOAL_TRY(advance(w, &order));
-        SHOAL_TRY(worker_judge(w, order.until));
+        SHOAL_TRY(work(w, &order));
     }
 }

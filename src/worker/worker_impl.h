@@ -16,9 +16,6 @@ struct own {
     struct expert *expert;
     struct shard_past past; /* its judgings are owned */
     int64_t room;           /* rows allocated for them */
-    double loss_sum;        /* training losses since the last judging */
-    int64_t losses;
-    double last_loss; /* of the last training step */
 };
 
 /* Three slabs as one: an expert's weights and, where a rule needs them, its moments. */
@@ -52,6 +49,8 @@ struct worker {
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
+    int saves_said;            /* signals to save that the coordinator knows of */
+    bool stop_said;            /* likewise, to stop */
 };
 
 /* Parts of worker_create: everything a worker holds. */
@@ -73,6 +72,13 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order);
  * workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged);
+/* Whether all workers, which stand at `step` between two judgings, are to halt there: at least one
+ * of them has been asked to. Collective over the workers. */
+enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts);
+/* Pass on what signals to this process ask for. Not collective. */
+enum shoal_status worker_pass_wishes(struct worker *w, int64_t step);
+/* Say that all stand at `step`, its round applied. Not collective. */
+enum shoal_status worker_report_halt(struct worker *w, int64_t step);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 

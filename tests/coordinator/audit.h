@@ -17,13 +17,18 @@ struct audit {
 
     /* of this session */
     bool any_order, stopped, finished;
-    struct order last;
+    struct order last;                    /* no mere call to halt */
+    enum wish wish;                       /* not granted yet */
+    bool asked;                           /* to halt, since the last order */
+    struct report halted;                 /* not answered yet; kind 0: none */
+    bool news;                            /* this event brought a wish that was none yet */
     uint8_t heard[SHOAL_MAX_EXPERTS + 1]; /* fitness at last.until */
     int n_heard;
     int champion;
     int64_t champion_step;
     double champion_fitness;
     int64_t snapshot_step; /* newest ordered; -1: none */
+    int64_t judged_step;   /* of the last judging */
     uint8_t wrote[SHOAL_MAX_EXPERTS];
     int n_wrote;
     bool evaluating; /* the last order asks for it, and it is not in */

@@ -31,6 +31,7 @@ static bool holds(const struct world *s, const struct sim_worker *w, int member)
     return is_mean(s, member) ? w->number == 0 : owns(w, member);
 }
 
+/* The order it took last, a call to halt or not. */
 static const struct order *current(const struct world *s, const struct sim_worker *w)
 {
     return &s->orders[w->n_done - 1];
@@ -47,6 +48,13 @@ static void say(struct world *s, struct sim_worker *w, enum report_kind kind, in
 {
     const struct report r = {
         .kind = kind, .worker = w->number, .member = member, .step = step, .value = {value}};
+    world_say(s, w, &r);
+}
+
+static void say_count(struct world *s, struct sim_worker *w, enum report_kind kind, int64_t step,
+                      int64_t count)
+{
+    const struct report r = {.kind = kind, .worker = w->number, .step = step, .count = {count}};
     world_say(s, w, &r);
 }
 
@@ -68,10 +76,12 @@ void sim_worker_begin(struct world *s, int number, int64_t step)
 
 static int64_t obey(struct world *s, struct sim_worker *w)
 {
-    (void)s;
-    w->waits = w->n_done == w->n_came;
-    if (w->waits) return GROUP_WAIT;
-    w->n_done++;
+    do {
+        w->waits = w->n_done == w->n_came;
+        if (w->waits) return GROUP_WAIT;
+        w->n_done++;
+    } while (current(s, w)->halt);
+    w->task = current(s, w);
     return go(w, STAGE_BEST, GO_ON);
 }
 
@@ -79,12 +89,12 @@ static void need_mean(struct world *s, const struct sim_worker *w)
 {
     if (!w->mean_fresh)
         audit_break(&s->audit, "worker %d needs the mean and has none at step %lld", w->number,
-                    (long long)current(s, w)->step);
+                    (long long)w->task->step);
 }
 
 static int64_t best(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (!o->save_best || !holds(s, w, o->best)) return go(w, STAGE_EVAL, GO_ON);
     if (is_mean(s, o->best)) need_mean(s, w);
     return go(w, STAGE_BEST_WRITTEN, world_work_us(s, w, WRITE_US));
@@ -92,7 +102,7 @@ static int64_t best(struct world *s, struct sim_worker *w)
 
 static int64_t best_written(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (disk_fails(&s->disk)) {
         s->out->disk_errors++;
         world_die(s, w->number, "cannot write best.h5");
@@ -106,7 +116,7 @@ static int64_t best_written(struct world *s, struct sim_worker *w)
 
 static int64_t eval(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (!o->eval) return go(w, STAGE_ROUND, GO_ON);
     if (!is_mean(s, o->best))
         return owns(w, o->best) ? go(w, STAGE_EVAL_DONE, world_work_us(s, w, JUDGE_US))
@@ -119,7 +129,7 @@ static int64_t eval(struct world *s, struct sim_worker *w)
 
 static int64_t eval_done(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (holds(s, w, o->best)) say(s, w, REPORT_EVAL, o->best, o->step, 1.0);
     return go(w, STAGE_ROUND, GO_ON);
 }
@@ -138,10 +148,11 @@ static bool evolves(const struct world *s)
            rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
 }
 
-/* What a worker does after a round: it wrote its shards before it trained. */
+/* What a worker does after a round: it writes its shards before it trains, and may halt where it
+ * did not begin. */
 static enum stage after_round(const struct sim_worker *w)
 {
-    return w->judged ? STAGE_SHARDS : STAGE_TRAIN;
+    return w->step == w->task->step ? STAGE_SHARDS : STAGE_HALT;
 }
 
 static int64_t begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
@@ -153,13 +164,13 @@ static int64_t begin_round(const struct world *s, struct sim_worker *w, int64_t 
 
 static int64_t ordered_round(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
-    return o->round ? begin_round(s, w, o->step, true) : go(w, STAGE_SHARDS, GO_ON);
+    const struct order *o = w->task;
+    return o->round ? begin_round(s, w, o->step, o->judged != 0) : go(w, STAGE_SHARDS, GO_ON);
 }
 
 static int64_t find_live(struct world *s, struct sim_worker *w)
 {
-    w->live = &current(s, w)->live;
+    w->live = &w->task->live;
     if (w->judged) return go(w, STAGE_CHOOSE, GO_ON);
     struct call *c =
         group_enter(s, w, &(struct call_id){.kind = CALL_LIVE, .step = w->step, .root = -1});
@@ -173,7 +184,7 @@ static int choose_one(const struct world *s, const struct sim_worker *w, int gro
 {
     const struct config *c = &s->sim->config;
     const int experts = s->oracle.experts;
-    const int member = plan_attractor(rule_of(s, group), current(s, w)->best,
+    const int member = plan_attractor(rule_of(s, group), w->task->best,
                                       w->step / c->evolution.every, experts, w->live);
     const bool there = member == experts ? live_next(w->live, 0, experts) >= 0
                                          : member >= 0 && live_has(w->live, member);
@@ -254,19 +265,50 @@ static int64_t round_done(struct world *s, struct sim_worker *w)
     return go(w, after_round(w), GO_ON);
 }
 
+/* ---- halts ---- */
+
+static void pass_wish(struct world *s, struct sim_worker *w)
+{
+    if (w->wish != WISH_NONE) say_count(s, w, REPORT_WISH, w->step, w->wish);
+    w->wish = WISH_NONE;
+}
+
+static int64_t halt(struct world *s, struct sim_worker *w)
+{
+    bool asked = false;
+    pass_wish(s, w);
+    if (w->n_done < w->n_came) {
+        asked = s->orders[w->n_done++].halt;
+        if (!asked)
+            audit_break(&s->audit, "worker %d finds an order in training at step %lld", w->number,
+                        (long long)w->step);
+    }
+    struct call *c =
+        group_enter(s, w, &(struct call_id){.kind = CALL_HALT, .step = w->step, .root = -1});
+    c->asked = c->asked || asked;
+    return go(w, STAGE_HALTED, group_leave(s, w));
+}
+
+static int64_t halted(struct world *s, struct sim_worker *w)
+{
+    if (!w->call->asked) return go(w, STAGE_TRAIN, GO_ON);
+    if (w->number == 0) say_count(s, w, REPORT_HALTED, w->step, 1);
+    return go(w, STAGE_OBEY, GO_ON);
+}
+
 /* ---- shards ---- */
 
 static int64_t shards(struct world *s, struct sim_worker *w)
 {
     w->own = 0;
-    if (!current(s, w)->snapshot) return go(w, STAGE_NEXT, GO_ON);
+    if (!w->task->snapshot) return go(w, STAGE_NEXT, GO_ON);
     return go(w, STAGE_SHARD_WRITTEN, world_work_us(s, w, WRITE_US));
 }
 
 static int64_t shard_written(struct world *s, struct sim_worker *w)
 {
     const int expert = w->first + w->own;
-    const int64_t step = current(s, w)->step;
+    const int64_t step = w->task->step;
     if (disk_fails(&s->disk)) {
         s->out->disk_errors++;
         world_die(s, w->number, "cannot write a shard");
@@ -280,15 +322,16 @@ static int64_t shard_written(struct world *s, struct sim_worker *w)
 
 static int64_t next(struct world *s, struct sim_worker *w)
 {
-    w->step = current(s, w)->step;
-    return current(s, w)->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_TRAIN, GO_ON);
+    (void)s;
+    w->step = w->task->step;
+    return w->task->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_TRAIN, GO_ON);
 }
 
 /* ---- training and judging ---- */
 
 static int64_t train(struct world *s, struct sim_worker *w)
 {
-    const int64_t every = s->sim->config.evolution.every, until = current(s, w)->until;
+    const int64_t every = s->sim->config.evolution.every, until = w->task->until;
     const int64_t round = (w->step / every + 1) * every;
     w->own = 0;
     if (w->step >= until) return go(w, STAGE_JUDGE, GO_ON);
@@ -305,13 +348,14 @@ static int64_t trained(struct world *s, struct sim_worker *w)
     for (int64_t step = (w->step / log + 1) * log; step <= w->next; step += log)
         say(s, w, REPORT_STEP, expert, step, 1.0);
     if (++w->own < w->n_own) return world_work_us(s, w, TRAIN_US);
-    if (w->next < current(s, w)->until) return begin_round(s, w, w->next, false);
+    if (w->next < w->task->until) return begin_round(s, w, w->next, false);
     w->step = w->next;
     return go(w, STAGE_TRAIN, GO_ON);
 }
 
 static int64_t judge(struct world *s, struct sim_worker *w)
 {
+    pass_wish(s, w);
     return go(w, STAGE_JUDGED, world_work_us(s, w, JUDGE_US));
 }
 
@@ -319,7 +363,7 @@ static int64_t judge(struct world *s, struct sim_worker *w)
 static int64_t judged(struct world *s, struct sim_worker *w)
 {
     const struct physics *p = &s->sim->physics;
-    const int64_t step = current(s, w)->until;
+    const int64_t step = w->task->until;
     const int expert = w->first + w->own;
     say(s, w, REPORT_FITNESS, expert, step, physics_fitness(p, &s->experts[expert]));
     if (++w->own < w->n_own) return world_work_us(s, w, JUDGE_US);
@@ -334,7 +378,7 @@ static int64_t judged(struct world *s, struct sim_worker *w)
 
 static int64_t mean(struct world *s, struct sim_worker *w)
 {
-    const int64_t step = current(s, w)->until;
+    const int64_t step = w->task->until;
     if (live_next(w->live, 0, s->oracle.experts) < 0) {
         if (w->number == 0) say(s, w, REPORT_FITNESS, s->oracle.experts, step, (double)NAN);
         return go(w, STAGE_OBEY, GO_ON);
@@ -350,15 +394,15 @@ static int64_t mean_done(struct world *s, struct sim_worker *w)
 {
     w->mean = physics_mean(&w->call->blend);
     w->mean_fresh = true;
-    (void)group_enter(
-        s, w, &(struct call_id){.kind = CALL_PASSES, .step = current(s, w)->until, .root = -1});
+    (void)group_enter(s, w,
+                      &(struct call_id){.kind = CALL_PASSES, .step = w->task->until, .root = -1});
     return go(w, STAGE_PASSES_DONE, group_leave(s, w));
 }
 
 static int64_t passes_done(struct world *s, struct sim_worker *w)
 {
     if (w->number == 0)
-        say(s, w, REPORT_FITNESS, s->oracle.experts, current(s, w)->until,
+        say(s, w, REPORT_FITNESS, s->oracle.experts, w->task->until,
             physics_fitness(&s->sim->physics, &w->mean));
     return go(w, STAGE_OBEY, GO_ON);
 }
@@ -386,6 +430,8 @@ static const struct {
     [STAGE_MOVE] = {"move", move},
     [STAGE_SENT] = {"add up bytes", sent},
     [STAGE_ROUND_DONE] = {"round done", round_done},
+    [STAGE_HALT] = {"agree to halt", halt},
+    [STAGE_HALTED] = {"halt or train", halted},
     [STAGE_SHARDS] = {"write shards if ordered", shards},
     [STAGE_SHARD_WRITTEN] = {"shard written", shard_written},
     [STAGE_NEXT] = {"stop or go on", next},

@@ -279,12 +279,14 @@ static void resume_repeats_neither_judging_nor_round(void **state)
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
     (void)machine_judge(s, (double[]){4.5, 4.0, 4.5, 5.0}, 4, 40, 0.0);
     const struct actions before = machine_judge(s, (double[]){5.5, NAN, 5.0, 5.25}, 4, 80, 0.0);
+    (void)machine_write(s, 3, 80);
     struct coordinator_state *again = resumed(s, &plain);
     struct actions a = machine_start(again);
     check_order(&a, (struct expected){.step = 80, .until = 100, .best = 2});
     assert_memory_equal(&a.order.live, &before.order.live, sizeof a.order.live);
     a = machine_judge(again, (double[]){4.5, 4.5, 4.0, 4.5}, 4, 100, 0.0);
     assert_false(a.order.save_best); /* the champion of step 0 is remembered: 4.0 */
+    (void)machine_write(again, 3, 100);
     struct standing standing;
     int64_t n;
     const struct judging *rows = coordinator_snapshot(again, &standing, &n);
@@ -316,6 +318,7 @@ static void a_stopped_run_can_be_lengthened(void **state)
     (void)machine_start(t);
     for (int64_t step = 0; step < 46; step += step < 40 ? 40 : 5)
         (void)machine_judge(t, (double[]){5.0, 4.0, 4.5, 6.0}, 4, step, 0.0);
+    (void)machine_write(t, 3, 45);
     again = resumed(t, &plain);
     a = machine_start(again);
     check_order(&a, (struct expected){.step = 45, .until = 80, .best = 1});
@@ -338,6 +341,113 @@ static void a_finished_run_only_stops(void **state)
     const struct actions a = machine_start(again);
     check_order(&a, (struct expected){.step = 40, .until = 40, .best = 1, .stop = 1});
     assert_true(a.finished);
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&s);
+}
+
+static struct actions wish_for(struct coordinator_state *s, enum wish wish)
+{
+    const struct event event = {.kind = EVENT_WISH, .wish = wish};
+    struct actions a;
+    assert_int_equal(coordinator_step(s, &event, &a), SHOAL_OK);
+    return a;
+}
+
+static struct actions say_count(struct coordinator_state *s, enum report_kind kind, int64_t step,
+                                int64_t count)
+{
+    const struct event event = {.kind = EVENT_REPORT,
+                                .report = {.kind = kind, .step = step, .count = {count}}};
+    struct actions a;
+    assert_int_equal(coordinator_step(s, &event, &a), SHOAL_OK);
+    return a;
+}
+
+/* Saved at one halt, stopped at another, resumed from there. */
+static void wishes_are_granted_at_halts(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    struct standing standing;
+    int64_t n;
+    assert_true(wish_for(s, WISH_STOP).late); /* before the start */
+    (void)machine_start(s);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
+    assert_true(say_count(s, REPORT_HALTED, 10, 1).late); /* nobody asked */
+    struct actions a = wish_for(s, WISH_SNAPSHOT);
+    assert_true(a.send && a.order.halt && !a.late);
+    assert_true(wish_for(s, WISH_SNAPSHOT).late);
+    assert_true(say_count(s, REPORT_HALTED, 0, 1).late);
+    assert_true(say_count(s, REPORT_HALTED, 40, 1).late);
+    a = say_count(s, REPORT_HALTED, 20, 1);
+    check_order(&a, (struct expected){.step = 20, .until = 40, .best = 1, .snapshot = 1});
+    assert_false(a.order.halt || a.order.judged);
+    assert_true(say_count(s, REPORT_HALTED, 20, 1).late);
+    assert_true(say_count(s, REPORT_WISH, 20, WISH_SNAPSHOT).late); /* granted */
+
+    a = say_count(s, REPORT_WISH, 25, WISH_STOP);
+    assert_true(a.send && a.order.halt);
+    assert_false(say_count(s, REPORT_HALTED, 30, 1).send); /* the shards of step 20 come first */
+    a = machine_write(s, 3, 20);
+    assert_true(a.commit_step == 20 && !a.finished);
+    check_order(&a,
+                (struct expected){.step = 30, .until = 30, .best = 1, .snapshot = 1, .stop = 1});
+    (void)coordinator_snapshot(s, &standing, &n);
+    assert_true(standing.step == 20 && standing.judged_step == 0 && standing.round_done && n == 1);
+    a = machine_write(s, 3, 30);
+    assert_true(a.commit && a.commit_step == 30 && a.finished);
+    assert_true(wish_for(s, WISH_STOP).late);
+
+    struct coordinator_state *again = resumed(s, &plain);
+    a = machine_start(again);
+    check_order(&a, (struct expected){.step = 30, .until = 40, .best = 1});
+    assert_false(a.order.judged);
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&s);
+}
+
+static void wishes_are_granted_at_judgings(void **state)
+{
+    (void)state;
+    struct machine_shape shape = plain;
+    shape.eval_every = 80;
+    struct coordinator_state *s = machine_new(&shape);
+    (void)machine_start(s);
+    assert_true(wish_for(s, WISH_SNAPSHOT).order.halt);
+    struct actions a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
+    check_order(
+        &a, (struct expected){.until = 40, .best = 1, .save_best = 1, .round = 1, .snapshot = 1});
+    (void)machine_write(s, 3, 0);
+    a = wish_for(s, WISH_SNAPSHOT);
+    assert_true(a.send && a.order.halt);
+    assert_false(wish_for(s, WISH_STOP).send); /* news, but the workers are asked already */
+    a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 40, 0.0);
+    check_order(&a,
+                (struct expected){.step = 40, .until = 40, .best = 1, .snapshot = 1, .stop = 1});
+    assert_false(a.order.eval); /* there is no time to lose */
+    (void)machine_write(s, 3, 40);
+    struct coordinator_state *again = resumed(s, &shape);
+    a = machine_start(again);
+    check_order(&a, (struct expected){.step = 40, .until = 80, .best = 1, .round = 1});
+    assert_true(a.order.judged);
+    coordinator_state_destroy(&again);
+    coordinator_state_destroy(&s);
+}
+
+/* A worker may halt before the round of its step; then that round is not one after a judging. */
+static void a_round_that_was_not_done_is_made_up_for(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    (void)machine_start(s);
+    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
+    (void)wish_for(s, WISH_STOP);
+    (void)say_count(s, REPORT_HALTED, 20, 0);
+    (void)machine_write(s, 3, 20);
+    struct coordinator_state *again = resumed(s, &plain);
+    const struct actions a = machine_start(again);
+    check_order(&a, (struct expected){.step = 20, .until = 40, .best = 1, .round = 1});
+    assert_false(a.order.judged);
     coordinator_state_destroy(&again);
     coordinator_state_destroy(&s);
 }
@@ -369,6 +479,9 @@ int main(void)
         cmocka_unit_test(resume_repeats_neither_judging_nor_round),
         cmocka_unit_test(a_stopped_run_can_be_lengthened),
         cmocka_unit_test(a_finished_run_only_stops),
+        cmocka_unit_test(wishes_are_granted_at_halts),
+        cmocka_unit_test(wishes_are_granted_at_judgings),
+        cmocka_unit_test(a_round_that_was_not_done_is_made_up_for),
         cmocka_unit_test(starting_twice_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
