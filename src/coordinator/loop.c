@@ -36,6 +36,7 @@ struct coordinator {
     bool resumed, finished;
     double begun_s, earlier_s; /* clock at the start; run time of earlier sessions */
     int64_t late;              /* reports ignored */
+    int64_t saved_step;        /* of the newest snapshot; -1: none */
     struct coordinator_state *state;
     struct metrics *metrics;
     struct display *display;
@@ -52,6 +53,26 @@ static double run_time(const struct coordinator *c)
 
 /* ---- what the state machine asks for ---- */
 
+/* A diverged expert begins again as the best member; that should not go unseen. */
+static void tell_diverged(const struct coordinator *c, const struct judging *judged)
+{
+    char best[FORMAT_WORD];
+    format_member(best, judged->best, c->config.population.experts);
+    for (int k = 0; judged->best >= 0 && k < c->config.population.experts; k++)
+        if (!isfinite(judged->fitness[k]))
+            log_warn("expert %d has diverged at step %lld and begins again as the best member (%s)",
+                     k, (long long)judged->step, best);
+}
+
+/* The run ends because nobody is finite: say from where it could go on. */
+static enum shoal_status name_last_snapshot(const struct coordinator *c, enum shoal_status failed)
+{
+    char path[SHOAL_MAX_PATH];
+    if (failed != SHOAL_ENUMERIC || c->saved_step < 0) return failed;
+    if (run_index_path(path, c->config.run.out, c->saved_step) != SHOAL_OK) return failed;
+    return SHOAL_FAIL(failed, "%s; the last good snapshot is %s", shoal_failure_text(), path);
+}
+
 static enum shoal_status record_judging(struct coordinator *c, const struct judging *judged)
 {
     const int members = coordinator_members(&c->config);
@@ -60,6 +81,7 @@ static enum shoal_status record_judging(struct coordinator *c, const struct judg
     coordinator_standing(c->state, &standing);
     track_judging(&c->track, judged, members, &standing, &row);
     display_judging(c->display, &row);
+    tell_diverged(c, judged);
     return metrics_write_judging(c->metrics, judged->time_s, judged, c->config.population.experts,
                                  members, &standing);
 }
@@ -77,6 +99,7 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
     memcpy(index.run_id, c->run_id, sizeof index.run_id);
     index.judgings = coordinator_snapshot(c->state, &index.standing, &index.n_judgings);
     SHOAL_TRY(index_write(run, &index, &index_bytes));
+    c->saved_step = step;
     SHOAL_TRY(index_prune(run, c->config.snapshot.keep));
     for (int w = 0; w < index.workers; w++)
         if (c->cost.stall_s[w] > stall_s) stall_s = c->cost.stall_s[w];
@@ -223,7 +246,7 @@ static enum shoal_status hear(void *owner, const void *record, size_t bytes)
     if (decided != SHOAL_OK) {
         /* The judging that ends the run is worth a line; its own failure would hide the cause. */
         if (actions.judged) (void)record_judging(c, actions.judged);
-        return decided;
+        return name_last_snapshot(c, decided);
     }
     if (actions.late) c->late++;
     if (!actions.late) SHOAL_TRY(record_report(c, &event.report, event.time_s));
@@ -246,6 +269,7 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     c->comm = comm;
     c->params = params_per_expert;
     c->resumed = resume != NULL;
+    c->saved_step = resume ? resume->standing.step : -1;
     c->begun_s = clock_now_s();
     wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;

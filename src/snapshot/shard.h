@@ -22,7 +22,7 @@ struct shard_past {
     struct outlier outlier;
     double loss_sum;  /* of the training losses since the last judging, */
     int64_t losses;   /* so many; and */
-    double last_loss; /* of the last training step */
+    double last_loss; /* of the last training step; NAN where its gradient was not finite */
 };
 
 struct shard_info {

@@ -1,4 +1,5 @@
 /* train.c - a stretch of training: each own expert in turn. */
+#include <math.h>
 #include "base/clock.h"
 #include "optim/optim.h"
 #include "worker/worker_impl.h"
@@ -71,7 +72,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         SHOAL_TRY(learn(w, own, &loss, &result));
         own->past.loss_sum += loss;
         own->past.losses++;
-        own->past.last_loss = loss;
+        own->past.last_loss = result.skip == SKIP_NOT_FINITE ? NAN : loss;
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
             SHOAL_TRY(report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }

@@ -147,6 +147,7 @@ enum shoal_status worker_run(struct worker *w)
         SHOAL_TRY(obey(w, &order));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
+        if (order.round && order.judged) SHOAL_TRY(worker_rescue(w, &order));
         if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, order.judged != 0));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return SHOAL_OK;

@@ -72,6 +72,9 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order);
  * workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged);
+/* After a judging: give the experts that were not finite the best member's tensors of the groups
+ * that no round brings them. Collective over the workers. */
+enum shoal_status worker_rescue(struct worker *w, const struct order *order);
 /* Whether all workers, which stand at `step` between two judgings, are to halt there: at least one
  * of them has been asked to. Collective over the workers. */
 enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts);

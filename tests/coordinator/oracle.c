@@ -105,6 +105,17 @@ static void move_all(struct loop *l, const int *toward, int64_t step)
                 physics_evolve(&l->experts[k].group[g], source[g], step, !l->live[k]);
 }
 
+/* After a judging the dead get the leader's tensors of the groups that do not evolve. */
+static void rescue(struct loop *l)
+{
+    const struct evo_rule *rule[] = {&l->o->config.evolution.body, &l->o->config.evolution.io};
+    const struct weights lead = l->best == l->o->experts ? blend_live(l) : l->experts[l->best];
+    for (int k = 0; k < l->o->experts; k++)
+        for (int g = 0; g < PHYSICS_GROUPS; g++)
+            if (!l->live[k] && rule[g]->attractor == ATTRACT_NONE)
+                l->experts[k].group[g] = lead.group[g];
+}
+
 static void round_at(struct loop *l, int64_t step)
 {
     struct oracle *o = l->o;
@@ -163,6 +174,7 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
     for (int64_t step = 0;; step = stretch(&l, step)) {
         judge(&l, step);
         if (l.best < 0 || step >= c->run.steps) break;
+        rescue(&l);
         round_at(&l, step);
         o->judgings[o->n_judgings - 1].digest_after_round = digest(&l);
     }

@@ -14,6 +14,8 @@ enum stage {
     STAGE_BEST_WRITTEN,
     STAGE_EVAL,
     STAGE_EVAL_DONE,
+    STAGE_RESCUE,
+    STAGE_RESCUED,
     STAGE_ROUND,
     STAGE_LIVE,
     STAGE_CHOOSE,
@@ -77,6 +79,7 @@ enum call_kind {
     CALL_EVAL,
     CALL_LIVE,
     CALL_FETCH,
+    CALL_RESCUE,
     CALL_ADD,
     CALL_SENT,
     CALL_HALT,
@@ -98,11 +101,12 @@ struct call {
     struct call_id id;
     int n_entered;
     bool root_here;
-    int waiting;          /* first worker of a list; -1 */
-    struct live_set live; /* CALL_LIVE, CALL_FITNESS */
-    struct blend blend;   /* CALL_ADD */
-    bool asked;           /* CALL_HALT */
-    uint64_t value;       /* CALL_FETCH */
+    int waiting;            /* first worker of a list; -1 */
+    struct live_set live;   /* CALL_LIVE, CALL_FITNESS */
+    struct blend blend;     /* CALL_ADD */
+    bool asked;             /* CALL_HALT */
+    uint64_t value;         /* CALL_FETCH */
+    struct weights weights; /* CALL_RESCUE */
 };
 
 /* A snapshot's files. */
