@@ -6,15 +6,16 @@
 
 /* Start MPI. Without a launcher, Open MPI would fork a daemon for processes spawned later, which
  * shoal never does: the isolated singleton saves the time. It means nothing to other MPIs. */
-static enum shoal_status mpi_start(int *argc, char ***argv)
+static enum shoal_status mpi_start(int *argc, char ***argv, bool *threads)
 {
     int provided = 0;
     SHOAL_CHECK(setenv("OMPI_MCA_ess_singleton_isolated", "1", 0) == 0, SHOAL_ENOMEM,
                 "cannot set an environment variable: out of memory");
-    COMM_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    COMM_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided));
     COMM_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     SHOAL_CHECK(provided >= MPI_THREAD_FUNNELED, SHOAL_ECOMM,
                 "this MPI was built without thread support (MPI_THREAD_FUNNELED); use another");
+    *threads = provided >= MPI_THREAD_MULTIPLE;
     return SHOAL_OK;
 }
 
@@ -43,7 +44,7 @@ enum shoal_status comm_open(int *argc, char ***argv, struct comm **out)
     c->mpi_reads_device = -1;
     c->patience_s = COMM_PATIENCE_S;
     c->chunk_bytes = COMM_CHUNK_BYTES;
-    SHOAL_GOTO(mpi_start(argc, argv));
+    SHOAL_GOTO(mpi_start(argc, argv, &c->threads));
     SHOAL_GOTO(join(c));
     *out = c;
     c = NULL;
@@ -133,4 +134,19 @@ const char *comm_describe(const struct comm *c)
 uint64_t comm_bytes_sent(const struct comm *c)
 {
     return c->bytes_sent;
+}
+
+uint64_t comm_bytes_moved(const struct comm *c)
+{
+    return c->bytes_moved;
+}
+
+bool comm_may_overlap(const struct comm *c)
+{
+    return c->threads;
+}
+
+void comm_be_quiet(struct comm *c, bool quiet)
+{
+    c->quiet = quiet;
 }

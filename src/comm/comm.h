@@ -47,6 +47,13 @@ int comm_node_workers(const struct comm *c); /* workers on this node: how many s
 int comm_core_share(const struct comm *c);   /* cores that are this worker's: those it may run on,
                                                 each divided among the workers bound to it */
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
+/* Slab bytes that all live workers together have sent so far, as each of them can tell. */
+uint64_t comm_bytes_moved(const struct comm *c);
+/* Whether slabs may be exchanged on one thread while others exchange records. */
+bool comm_may_overlap(const struct comm *c);
+/* While quiet, exchanges of slabs sleep where they wait, for they run beside work that needs the
+ * cores; otherwise they wait at the ready. Not collective. */
+void comm_be_quiet(struct comm *c, bool quiet);
 
 /* Whether all ranks are well: returns SHOAL_OK on all when every rank passes SHOAL_OK; otherwise
  * the status of the lowest rank that failed, on all, so that all exit with the same code. *speaker:
@@ -83,11 +90,11 @@ enum shoal_status comm_poll(struct comm *c, void *record, size_t bytes, bool *go
 /* ---- slabs: collective over the live workers ---------------------------------------------------
  */
 
-/* How the elements of a slab travel. */
-enum comm_wire { COMM_WIRE_F32 };
 enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
-    COMM_SUM        /* out = sum of all workers' parts */
+    COMM_SUM,       /* out = sum of all workers' parts */
+    COMM_MEAN16     /* out = base + mean of all parts' differences from it, in bfloat16 on the wire;
+                       by MPI only */
 };
 
 /* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
@@ -96,13 +103,18 @@ enum comm_kind {
  * workers. */
 struct comm_exchange {
     enum comm_kind kind;
-    enum comm_wire wire;
     int64_t n;
     float *out;                /* of a broadcast's root it is only read */
     int root;                  /* broadcast: a live worker */
     const float *const *parts; /* sum: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
+    const int *parts_of;       /* n_parts of every worker, where all know them; else NULL */
+    const float *base;         /* mean16: n elements, the same on all workers; may be out */
 };
+
+/* COMM_MEAN16 rounds each difference, adds them in float32 in the same order, and rounds their sum.
+ * Differences between experts that meet every few steps are small, so that eight bits of each say
+ * much more than eight bits of a weight would. */
 
 /* Begin an exchange: what is queued on the device so far is waited for, by the device. Until
  * comm_end has returned nobody may touch the slabs, and nothing else may begin. x may go, its slabs
@@ -111,7 +123,9 @@ enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x);
 /* End it: what is queued on the device from now on finds the result. SHOAL_EPEER: another worker
  * did not answer; comm_renew goes on with those that do. */
 enum shoal_status comm_end(struct comm *c);
-/* Both at once, float32 on the wire. */
+/* Both at once. */
+enum shoal_status comm_exchange(struct comm *c, const struct comm_exchange *x);
+/* The usual ones, float32 on the wire. */
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root);
 enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts, int n_parts,
                            int64_t n);
@@ -140,6 +154,6 @@ enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t byte
  * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
- * elements; of a sum, but for the rounding of stripes to whole elements. */
+ * elements; of a sum, but for the rounding of stripes to whole elements. COMM_MEAN16 sends half. */
 double comm_sum_traffic(int workers, int total, double n);
 double comm_broadcast_traffic(int workers, double n);

@@ -75,7 +75,10 @@ struct comm {
     int n_live;
     int *live_rank;         /* owned; n_workers: rank in `workers`, -1: lost */
     size_t chunk_bytes;     /* largest slab message */
-    uint64_t bytes_sent;    /* slab bytes */
+    uint64_t bytes_sent;    /* slab bytes of this worker */
+    uint64_t bytes_moved;   /* of all live workers */
+    bool threads;           /* MPI may be called from several threads at a time */
+    bool quiet;             /* comm_be_quiet */
     double hear_pause_s;    /* present length of comm_hear's sleep */
     struct comm_sent *sent; /* owned; newest first */
     comm_local_fn hear;     /* world of one */
@@ -99,11 +102,16 @@ enum shoal_status comm_mpi_status(int code, const char *call);
 #define COMM_GOTO(call) SHOAL_GOTO(comm_mpi_status((call), #call))
 
 enum comm_wait {
-    COMM_WAIT_BUSY, /* gives the core away between looks, never sleeps: slabs move while we look */
+    COMM_WAIT_BUSY,  /* gives the core away between looks, never sleeps: slabs move while we look */
+    COMM_WAIT_QUIET, /* sleeps a little between looks: slabs move beside other work */
     COMM_WAIT_LAZY /* sleeps between looks, longer and longer: start-up, where others may be slow */
 };
 /* Wait for a request without MPI_Wait, which would spin on a core that others may need. */
 enum shoal_status comm_finish(MPI_Request *request, enum comm_wait how);
+/* How to wait for slabs now. */
+enum comm_wait comm_slab_wait(const struct comm *c);
+/* Between two looks at slabs on their way. */
+void comm_slab_pause(const struct comm *c);
 /* Wait until a slot of the device is done. */
 enum shoal_status comm_await_slot(struct comm *c, int slot);
 

@@ -50,7 +50,7 @@ static enum shoal_status broadcast_chunk(struct comm *c, float *chunk, int64_t n
 {
     MPI_Request request;
     COMM_TRY(MPI_Ibcast(chunk, (int)n, MPI_FLOAT, c->live_rank[root], c->workers, &request));
-    return comm_finish(&request, COMM_WAIT_BUSY);
+    return comm_finish(&request, comm_slab_wait(c));
 }
 
 static enum shoal_status broadcast_direct(struct mpi_transport *t)
@@ -100,7 +100,9 @@ enum shoal_status mpi_broadcast(struct mpi_transport *t)
     const bool is_root = t->now.root == c->worker;
     if (c->n_live == 1) return SHOAL_OK;
     SHOAL_TRY(t->direct ? broadcast_direct(t) : broadcast_staged(t, is_root));
-    if (is_root) c->bytes_sent += (uint64_t)t->now.n * sizeof(float) * (uint64_t)(c->n_live - 1);
+    const uint64_t bytes = (uint64_t)t->now.n * sizeof(float) * (uint64_t)(c->n_live - 1);
+    if (is_root) c->bytes_sent += bytes;
+    c->bytes_moved += bytes;
     return SHOAL_OK;
 }
 

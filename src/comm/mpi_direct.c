@@ -102,7 +102,7 @@ enum shoal_status mpi_all_agree(struct comm *c, bool mine, bool *all)
 enum shoal_status mpi_try_direct(struct mpi_transport *t, bool *works)
 {
     struct comm *const c = t->base.c;
-    const uint64_t sent = c->bytes_sent;
+    const uint64_t sent = c->bytes_sent, moved = c->bytes_moved;
     bool mine = false;
     SHOAL_TRY(mpi_all_agree(c, mpi_says_yes(c), works));
     if (!*works) return SHOAL_OK;
@@ -113,6 +113,7 @@ enum shoal_status mpi_try_direct(struct mpi_transport *t, bool *works)
     }
     t->direct = false;
     c->bytes_sent = sent;
+    c->bytes_moved = moved;
     SHOAL_TRY(mpi_all_agree(c, mine, works));
     if (!*works && c->live_rank[c->worker] == 0)
         log_warn("this MPI claims to take GPU memory and does not carry it right; weights go by "

@@ -8,9 +8,11 @@
  *
  * Where MPI reads the device's memory, buffers lie there and the device adds. Otherwise stripes go
  * through the stage and the host adds them: while chunk k is exchanged and added, chunk k + 1
- * leaves the device and the sums of chunk k - 1 enter it. */
+ * leaves the device and the sums of chunk k - 1 enter it. COMM_MEAN16 always goes this way, and the
+ * host rounds. */
 #define SHOAL_COMM_PRIVATE
 #include <string.h>
+#include "base/bf16.h"
 #include "base/memory.h"
 #include "comm/mpi_impl.h"
 
@@ -66,9 +68,22 @@ struct sum {
     int total, most;               /* parts of all workers, of the one with most */
     struct cut cut;
     float *packed[2]; /* n_parts stripes for worker 0, for worker 1, ...; [1] only with a stage */
-    float *received;  /* total parts of this worker's stripe */
-    float *added;     /* this worker's stripe of the sum */
+    void *received;   /* total parts of this worker's stripe, as they travel */
+    void *added;      /* this worker's stripe of the sum, as it travels */
+    uint16_t *sent16; /* mean16: a packed chunk, rounded */
+    uint16_t *sums16; /* mean16: a chunk of the sum */
 };
+
+static bool is_narrow(const struct sum *s)
+{
+    return s->x->kind == COMM_MEAN16;
+}
+
+/* Bytes of an element on the wire. */
+static size_t wire_bytes(const struct sum *s)
+{
+    return is_narrow(s) ? sizeof(uint16_t) : sizeof(float);
+}
 
 static int64_t chunk_begin(const struct sum *s, int64_t k)
 {
@@ -115,7 +130,9 @@ static enum shoal_status pack(struct sum *s, int64_t k, int b)
             to += end - begin;
         }
     }
-    return SHOAL_OK;
+    if (!is_narrow(s)) return SHOAL_OK;
+    return device_fetch(s->dev, s->packed[b] + s->cut.packed, s->x->base + at,
+                        (size_t)n * sizeof *to, mpi_slot_out(b));
 }
 
 /* added = the received stripes of n elements from left to right, on the device or on the host. Both
@@ -123,38 +140,105 @@ static enum shoal_status pack(struct sum *s, int64_t k, int b)
 static enum shoal_status add(struct sum *s, int64_t n)
 {
     const float *from = s->received;
+    float *const to = s->added;
     const size_t bytes = (size_t)n * sizeof *from;
-    if (n == 0) return SHOAL_OK;
     if (s->direct) {
-        SHOAL_TRY(device_copy(s->dev, s->added, from, bytes));
+        SHOAL_TRY(device_copy(s->dev, to, from, bytes));
         for (int p = 1; p < s->total; p++)
-            SHOAL_TRY(kernel_axpby(s->dev, s->added, from + p * n, n, 1.0f, 1.0f));
+            SHOAL_TRY(kernel_axpby(s->dev, to, from + p * n, n, 1.0f, 1.0f));
         return device_sync(s->dev);
     }
-    memcpy(s->added, from, bytes);
+    memcpy(to, from, bytes);
     for (int p = 1; p < s->total; p++) {
         const float *part = from + p * n;
         for (int64_t i = 0; i < n; i++)
-            s->added[i] += part[i];
+            to[i] += part[i];
     }
     return SHOAL_OK;
 }
 
-/* The packed chunk of n elements to its adders, and its sum to everyone. */
-static enum shoal_status exchange(struct sum *s, float *out, const float *packed, int64_t n)
+/* The same of rounded differences. */
+static void add16(struct sum *s, int64_t n)
 {
+    const uint16_t *from = s->received;
+    uint16_t *const to = s->added;
+    for (int64_t i = 0; i < n; i++) {
+        float sum = bf16_to_f32(from[i]);
+        for (int p = 1; p < s->total; p++)
+            sum += bf16_to_f32(from[p * n + i]);
+        to[i] = bf16_from_f32(sum);
+    }
+}
+
+static enum shoal_status add_stripe(struct sum *s, int64_t n)
+{
+    if (n == 0) return SHOAL_OK;
+    if (!is_narrow(s)) return add(s, n);
+    add16(s, n);
+    return SHOAL_OK;
+}
+
+/* sent16 = what is packed of n elements less the base, which lies behind it. */
+static void narrow(struct sum *s, const float *packed, int64_t n)
+{
+    const float *const base = packed + s->cut.packed;
+    uint16_t *to = s->sent16;
+    for (int w = 0; w < s->workers; w++) {
+        const int64_t begin = n * w / s->workers, end = n * (w + 1) / s->workers;
+        for (int p = 0; p < s->x->n_parts; p++)
+            for (int64_t i = begin; i < end; i++)
+                *to++ = bf16_from_f32(*packed++ - base[i]);
+    }
+}
+
+/* to = base + the mean of differences of which sums16 holds the sums. */
+static void add_mean(const struct sum *s, float *to, const float *packed, int64_t n)
+{
+    const float *const base = packed + s->cut.packed;
+    const float share = 1.0f / (float)s->total;
+    for (int64_t i = 0; i < n; i++)
+        to[i] = base[i] + share * bf16_to_f32(s->sums16[i]);
+}
+
+/* Every worker sends its parts of all stripes but its own, and its stripe of the sum to the others.
+ */
+static void count_bytes(struct sum *s, int64_t n)
+{
+    const uint64_t each = wire_bytes(s);
+    int64_t moved = s->total * n + (s->workers - 1) * n;
+    for (int w = 0; w < s->workers; w++)
+        moved -= s->parts_of[w] * (int64_t)s->stripe_count[w];
+    const int64_t stripe = s->stripe_count[s->me];
+    const int64_t sent = s->x->n_parts * (n - stripe) + (s->workers - 1) * stripe;
+    s->c->bytes_sent += (uint64_t)sent * each;
+    s->c->bytes_moved += (uint64_t)moved * each;
+}
+
+/* The packed chunk of n elements to its adders, and its sum to everyone. */
+static enum shoal_status exchange(struct sum *s, void *out, const void *packed, int64_t n)
+{
+    const MPI_Datatype type = is_narrow(s) ? MPI_UINT16_T : MPI_FLOAT;
     MPI_Request request;
     lay_out(s, n);
-    COMM_TRY(MPI_Ialltoallv(packed, s->send_count, s->send_at, MPI_FLOAT, s->received,
-                            s->receive_count, s->receive_at, MPI_FLOAT, s->c->workers, &request));
-    SHOAL_TRY(comm_finish(&request, COMM_WAIT_BUSY));
+    COMM_TRY(MPI_Ialltoallv(packed, s->send_count, s->send_at, type, s->received, s->receive_count,
+                            s->receive_at, type, s->c->workers, &request));
+    SHOAL_TRY(comm_finish(&request, comm_slab_wait(s->c)));
     const int64_t stripe = s->stripe_count[s->me];
-    SHOAL_TRY(add(s, stripe));
-    COMM_TRY(MPI_Iallgatherv(s->added, (int)stripe, MPI_FLOAT, out, s->stripe_count, s->stripe_at,
-                             MPI_FLOAT, s->c->workers, &request));
-    SHOAL_TRY(comm_finish(&request, COMM_WAIT_BUSY));
-    const int64_t sent = s->x->n_parts * (n - stripe) + (s->workers - 1) * stripe;
-    s->c->bytes_sent += (uint64_t)sent * sizeof *out;
+    SHOAL_TRY(add_stripe(s, stripe));
+    COMM_TRY(MPI_Iallgatherv(s->added, (int)stripe, type, out, s->stripe_count, s->stripe_at, type,
+                             s->c->workers, &request));
+    SHOAL_TRY(comm_finish(&request, comm_slab_wait(s->c)));
+    count_bytes(s, n);
+    return SHOAL_OK;
+}
+
+/* A packed chunk out and its sum in, on the host. */
+static enum shoal_status exchange_staged(struct sum *s, float *out, const float *packed, int64_t n)
+{
+    if (!is_narrow(s)) return exchange(s, out, packed, n);
+    narrow(s, packed, n);
+    SHOAL_TRY(exchange(s, s->sums16, s->sent16, n));
+    add_mean(s, out, packed, n);
     return SHOAL_OK;
 }
 
@@ -199,7 +283,7 @@ static enum shoal_status run_staged(struct sum *s, struct mpi_stage *stage)
         SHOAL_TRY(comm_await_slot(s->c, mpi_slot_out(b)));
         if (chunk_count(s, k + 1) > 0) SHOAL_TRY(pack(s, k + 1, !b));
         SHOAL_TRY(comm_await_slot(s->c, mpi_slot_in(b)));
-        SHOAL_TRY(exchange(s, stage->in[b], stage->out[b], n));
+        SHOAL_TRY(exchange_staged(s, stage->in[b], stage->out[b], n));
         SHOAL_TRY(device_store(s->dev, s->x->out + chunk_begin(s, k), stage->in[b],
                                (size_t)n * sizeof(float), mpi_slot_in(b)));
     }
@@ -209,14 +293,22 @@ static enum shoal_status run_staged(struct sum *s, struct mpi_stage *stage)
 static enum shoal_status sum_staged(struct sum *s, struct mpi_transport *t)
 {
     enum shoal_status st = SHOAL_OK;
-    SHOAL_TRY(mpi_stage_reserve(t, s->cut.packed, s->cut.chunk));
+    const size_t each = wire_bytes(s);
+    const int64_t base = is_narrow(s) ? s->cut.chunk : 0;
+    SHOAL_TRY(mpi_stage_reserve(t, s->cut.packed + base, s->cut.chunk));
     for (int b = 0; b < 2; b++)
         s->packed[b] = t->stage.out[b];
-    SHOAL_GOTO(mem_alloc((size_t)s->cut.received * sizeof(float), "stripes to add", &s->received));
-    SHOAL_GOTO(mem_alloc((size_t)s->cut.stripe * sizeof(float), "a stripe of the sum", &s->added));
+    SHOAL_GOTO(mem_alloc((size_t)s->cut.received * each, "stripes to add", &s->received));
+    SHOAL_GOTO(mem_alloc((size_t)s->cut.stripe * each, "a stripe of the sum", &s->added));
+    if (is_narrow(s)) {
+        SHOAL_GOTO(mem_alloc((size_t)s->cut.packed * each, "stripes to send", &s->sent16));
+        SHOAL_GOTO(mem_alloc((size_t)s->cut.chunk * each, "a chunk of the sum", &s->sums16));
+    }
     SHOAL_GOTO(run_staged(s, &t->stage));
     SHOAL_GOTO(mpi_stage_settle(t));
 done:
+    mem_free(s->sums16);
+    mem_free(s->sent16);
     mem_free(s->added);
     mem_free(s->received);
     return st;
@@ -224,13 +316,21 @@ done:
 
 /* ---- mpi_impl.h ---- */
 
-/* How many parts each worker brings. */
-static enum shoal_status count_parts(struct sum *s)
+/* How many parts each live worker brings. */
+static enum shoal_status ask_parts(struct sum *s)
 {
     MPI_Request request;
     COMM_TRY(MPI_Iallgather(&s->x->n_parts, 1, MPI_INT, s->parts_of, 1, MPI_INT, s->c->workers,
                             &request));
-    SHOAL_TRY(comm_finish(&request, COMM_WAIT_BUSY));
+    return comm_finish(&request, comm_slab_wait(s->c));
+}
+
+static enum shoal_status count_parts(struct sum *s)
+{
+    const struct comm *const c = s->c;
+    if (!s->x->parts_of) SHOAL_TRY(ask_parts(s));
+    for (int w = 0; s->x->parts_of && w < c->n_workers; w++)
+        if (c->live_rank[w] >= 0) s->parts_of[c->live_rank[w]] = s->x->parts_of[w];
     for (int w = 0; w < s->workers; w++) {
         s->total += s->parts_of[w];
         if (s->parts_of[w] > s->most) s->most = s->parts_of[w];
@@ -246,11 +346,11 @@ enum shoal_status mpi_sum(struct mpi_transport *t)
     struct sum s = {.c = c,
                     .dev = c->dev,
                     .x = &t->now,
-                    .direct = t->direct,
+                    .direct = t->direct && t->now.kind == COMM_SUM,
                     .me = c->live_rank[c->worker],
                     .workers = c->n_live};
     int *table = NULL;
-    if (c->n_live == 1) return comm_add_own(c, &t->now);
+    if (c->n_live == 1 && !is_narrow(&s)) return comm_add_own(c, &t->now);
     SHOAL_TRY(mem_alloc(7 * (size_t)s.workers * sizeof *table, "the layout of a sum", &table));
     int **rows[] = {&s.parts_of,   &s.send_count,   &s.send_at,  &s.receive_count,
                     &s.receive_at, &s.stripe_count, &s.stripe_at};

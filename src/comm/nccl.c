@@ -159,6 +159,7 @@ static void count_bytes(struct comm *c, const struct comm_exchange *x)
 {
     const uint64_t bytes = (uint64_t)x->n * sizeof(float), others = (uint64_t)(c->n_live - 1);
     if (x->kind == COMM_SUM) c->bytes_sent += 2 * bytes * others / (uint64_t)c->n_live;
+    c->bytes_moved += (x->kind == COMM_SUM ? 2 : 1) * bytes * others;
     if (x->kind == COMM_BROADCAST && x->root == c->worker) c->bytes_sent += bytes * others;
 }
 
@@ -166,6 +167,7 @@ static enum shoal_status nccl_begin(struct transport *transport, const struct co
 {
     struct nccl_transport *const t = nccl_of(transport);
     SHOAL_CHECK(t->comm, SHOAL_EPEER, "the workers have lost each other");
+    SHOAL_CHECK(x->kind != COMM_MEAN16, SHOAL_ENOTSUP, "NCCL carries float32 only");
     const enum shoal_status st = queue(t, x);
     if (st != SHOAL_OK) give_up(t);
     if (st == SHOAL_OK) count_bytes(t->base.c, x);
@@ -187,7 +189,7 @@ static enum shoal_status await_queued(const struct nccl_transport *t)
         SHOAL_CHECK(clock_now_s() < give_up_s, SHOAL_EPEER,
                     "an exchange by NCCL: no answer from the other workers for %g s",
                     c->patience_s);
-        sched_yield();
+        comm_slab_pause(c);
     }
 }
 

@@ -10,9 +10,10 @@ void comm_set_chunk(struct comm *c, size_t bytes)
 enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x)
 {
     SHOAL_ASSERT(c->transport && !c->exchanging);
-    SHOAL_ASSERT(x->wire == COMM_WIRE_F32 && x->n >= 0);
-    SHOAL_ASSERT(x->kind == COMM_SUM || (x->root >= 0 && x->root < c->n_workers));
-    SHOAL_CHECK(x->kind == COMM_SUM || c->live_rank[x->root] >= 0, SHOAL_EPEER,
+    SHOAL_ASSERT(x->n >= 0);
+    SHOAL_ASSERT(x->kind != COMM_MEAN16 || x->base);
+    SHOAL_ASSERT(x->kind != COMM_BROADCAST || (x->root >= 0 && x->root < c->n_workers));
+    SHOAL_CHECK(x->kind != COMM_BROADCAST || c->live_rank[x->root] >= 0, SHOAL_EPEER,
                 "worker %d has weights to send, and is lost", x->root);
     SHOAL_TRY(c->transport->ops->begin(c->transport, x));
     c->exchanging = true;
@@ -26,11 +27,16 @@ enum shoal_status comm_end(struct comm *c)
     return c->transport->ops->end(c->transport);
 }
 
+enum shoal_status comm_exchange(struct comm *c, const struct comm_exchange *x)
+{
+    SHOAL_TRY(comm_begin(c, x));
+    return comm_end(c);
+}
+
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root)
 {
     const struct comm_exchange x = {.kind = COMM_BROADCAST, .n = n, .out = slab, .root = root};
-    SHOAL_TRY(comm_begin(c, &x));
-    return comm_end(c);
+    return comm_exchange(c, &x);
 }
 
 enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts, int n_parts,
@@ -38,8 +44,7 @@ enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts
 {
     const struct comm_exchange x = {
         .kind = COMM_SUM, .n = n, .out = out, .parts = parts, .n_parts = n_parts};
-    SHOAL_TRY(comm_begin(c, &x));
-    return comm_end(c);
+    return comm_exchange(c, &x);
 }
 
 enum shoal_status comm_add_own(struct comm *c, const struct comm_exchange *x)
@@ -57,5 +62,5 @@ enum shoal_status comm_sum_values(struct comm *c, double *values, int n)
     MPI_Request request;
     if (c->n_live == 1) return SHOAL_OK;
     COMM_TRY(MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, c->workers, &request));
-    return comm_finish(&request, COMM_WAIT_BUSY);
+    return comm_finish(&request, comm_slab_wait(c));
 }

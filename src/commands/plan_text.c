@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include "commands/plan.h"
 #include "coordinator/format.h"
+#include "evo/cadence.h"
 #include "worker/worker.h"
 
 enum { NAME = 26, NOTE = 160 };
@@ -24,6 +25,7 @@ static const struct {
     [MEMORY_ACTIVATIONS] = {"activations", NULL},
     [MEMORY_MEAN] = {"mean of the experts", ""},
     [MEMORY_INBOX] = {"another worker's expert", ""},
+    [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
@@ -138,8 +140,10 @@ static void print_exchange(const struct plan *p)
         printf("  one worker sends nothing\n");
         return;
     }
-    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most", c->evolution.every,
-                   plural(c->evolution.every));
+    const bool is_auto = c->evolution.every == 0;
+    const int64_t every = is_auto ? cadence_probe(c) : c->evolution.every;
+    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most%s", every, plural(every),
+                   is_auto ? "; the run chooses anew" : "");
     row_bytes("a round", l->traffic.round, note);
     (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, with its round",
                    c->evolution.judge, plural(c->evolution.judge));

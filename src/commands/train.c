@@ -147,7 +147,9 @@ static enum shoal_status place_worker(struct run *r)
 /* Connect the workers' devices. Collective over the world. */
 static enum shoal_status attach(struct run *r)
 {
-    SHOAL_TRY(comm_attach(r->comm, r->cfg.transport, worker_device(r->worker)));
+    const bool by_mpi = r->cfg.evolution.wire != WIRE_F32 && strcmp(r->cfg.transport, "auto") == 0;
+    const char *const wish = by_mpi ? "mpi" : r->cfg.transport;
+    SHOAL_TRY(comm_attach(r->comm, wish, worker_device(r->worker)));
     if (comm_workers(r->comm) > 1) log_info("weights travel by %s", comm_describe(r->comm));
     return SHOAL_OK;
 }

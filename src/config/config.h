@@ -48,6 +48,8 @@ enum draw_law {
     LAW_KOIFISH  /* clip((N(0,1) + 3) / 6, 0, 1) */
 };
 enum moments { MOMENTS_KEEP, MOMENTS_ZERO, MOMENTS_INHERIT };
+/* How the experts' mean travels between judgings: as it is, or its change in bfloat16. */
+enum wire { WIRE_F32, WIRE_BF16 };
 enum scope { SCOPE_ALL, SCOPE_MATRICES }; /* every tensor of the group, or only 2-D ones */
 
 /* How one group of tensors evolves in a round. See evo/operators.h for the formulas. */
@@ -115,12 +117,13 @@ struct config {
     } train;
     struct {
         char preset[CONFIG_NAME];
-        int64_t every;       /* steps between rounds */
+        int64_t every;       /* steps between rounds; 0: as many as the budget asks for */
         int64_t judge;       /* steps between judgings, a multiple of every */
         bool recombine;      /* the mean of the live experts is judged as one more member */
-        int64_t delay;       /* 0 */
-        int64_t fragments;   /* 1 */
-        int wire;            /* 0: f32 */
+        double budget;       /* share of time that rounds may take where every is 0 */
+        int64_t delay;       /* steps from a round's beginning to its application */
+        int64_t fragments;   /* parts of the weights that are exchanged in turn */
+        int wire;            /* enum wire */
         int fitness_batches; /* batches of train.batch windows in the held-out slice */
         struct evo_rule body, io;
     } evolution;

@@ -25,7 +25,7 @@ static const char *const init_names[] = {"same", "different", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
 static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
-static const char *const wire_names[] = {"f32", NULL};
+static const char *const wire_names[] = {"f32", "bf16", NULL};
 static const char *const attractor_names[] = {"none", "best", "mean", "last", NULL};
 static const char *const scope_names[] = {"all", "matrices", NULL};
 static const char *const draw_names[] = {"constant", "expert", "tensor", "row", "element", NULL};
@@ -153,15 +153,20 @@ const struct option option_table[] = {
 
     {CHOICE(evolution.preset, evolution_presets), .fallback = "shoal",
      .help = "sets the options below where they are not given"},
-    {NUMBER(evolution.every, 1, 1e9), .fallback = "10",
-     .help = "steps between rounds: weights are exchanged, experts evolve"},
+    {NUMBER(evolution.every, 1, 1e9), .zero = "auto", .fallback = "10",
+     .help = "steps between rounds, in which weights are exchanged; auto: as few as budget allows"},
     {NUMBER(evolution.judge, 1, 1e9), .fallback = "100",
      .help = "steps between judgings on held-out text, a multiple of every"},
     {ANY(evolution.recombine), .fallback = "true",
      .help = "whether the mean of the experts is judged as one more member"},
-    {NUMBER(evolution.delay, 0, 0), .fallback = "0", .help = "only 0 in this version"},
-    {NUMBER(evolution.fragments, 1, 1), .fallback = "1", .help = "only 1 in this version"},
-    {CHOICE(evolution.wire, wire_names), .fallback = "f32", .help = "only f32 in this version"},
+    {NUMBER(evolution.budget, 0.0001, 1), .fallback = "0.02",
+     .help = "every auto: share of time that rounds may keep from training"},
+    {NUMBER(evolution.delay, 0, 1e9), .fallback = "0",
+     .help = "steps a round may take beside training before it is applied; below every"},
+    {NUMBER(evolution.fragments, 1, 1024), .fallback = "1",
+     .help = "parts of the weights exchanged in turn, one a round"},
+    {CHOICE(evolution.wire, wire_names), .fallback = "f32",
+     .help = "how the mean travels between judgings; bf16: as its change, rounded"},
     {NUMBER(evolution.fitness_batches, 1, 1e6), .fallback = "8",
      .help = "batches of held-out text that judge an expert"},
     RULE(body),

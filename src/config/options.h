@@ -25,8 +25,9 @@ struct option {
     const char *const *names; /* what it may be, NULL-terminated, or NULL: any. An int is the index
                                  of its name; an empty name holds the place of a value that this
                                  option cannot have */
-    const char *fallback;     /* default, as text */
-    const char *help;         /* one line */
+    const char *zero;     /* whole numbers: what 0, below min, is called; NULL: it is not allowed */
+    const char *fallback; /* default, as text */
+    const char *help;     /* one line */
     int flags;
 };
 

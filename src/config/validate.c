@@ -124,9 +124,15 @@ static long long multiple_above(int64_t n, int64_t unit)
 static enum shoal_status check_cadence(const struct config *c, const char **keys)
 {
     const int64_t every = c->evolution.every, judge = c->evolution.judge;
-    AGREE(judge % every == 0, "evolution.judge evolution.every",
+    const int64_t delay = c->evolution.delay, most = every == 0 ? judge : every;
+    AGREE(every == 0 || judge % every == 0, "evolution.judge evolution.every",
           "evolution.judge %lld must be a multiple of evolution.every %lld; use %lld",
           (long long)judge, (long long)every, multiple_above(judge, every));
+    AGREE(
+        delay < most, "evolution.delay evolution.every",
+        "evolution.delay %lld must be below evolution.%s %lld: a round is applied before the next "
+        "one begins; use %lld",
+        (long long)delay, every == 0 ? "judge" : "every", (long long)most, (long long)most - 1);
     AGREE(c->snapshot.every % judge == 0, "snapshot.every evolution.judge",
           "snapshot.every %lld must be a multiple of evolution.judge %lld; use %lld, or 0 for only "
           "the last",
@@ -134,6 +140,24 @@ static enum shoal_status check_cadence(const struct config *c, const char **keys
     AGREE(c->eval.every % judge == 0, "eval.every evolution.judge",
           "eval.every %lld must be a multiple of evolution.judge %lld; use %lld, or 0 for none",
           (long long)c->eval.every, (long long)judge, multiple_above(c->eval.every, judge));
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_wire(const struct config *c, const char **keys)
+{
+    const struct evo_rule *rule[] = {&c->evolution.body, &c->evolution.io};
+    if (c->evolution.wire == WIRE_F32) return SHOAL_OK;
+    AGREE(
+        c->evolution.recombine, "evolution.wire evolution.recombine",
+        "evolution.wire bf16 needs evolution.recombine true: what travels are differences from the "
+        "mean of the last judging");
+    AGREE(strcmp(c->transport, "nccl") != 0, "evolution.wire transport",
+          "evolution.wire bf16 travels by MPI only: set transport mpi or auto, or "
+          "evolution.wire f32");
+    for (int g = 0; g < 2; g++)
+        AGREE(rule[g]->moments != MOMENTS_INHERIT,
+              "evolution.wire evolution.body.moments evolution.io.moments",
+              "evolution.wire bf16 carries weights only: moments inherit needs evolution.wire f32");
     return SHOAL_OK;
 }
 
@@ -154,6 +178,7 @@ enum shoal_status config_combine(const struct config *c, int n_workers, const ch
     SHOAL_TRY(check_model(c, keys));
     SHOAL_TRY(check_train(c, keys));
     SHOAL_TRY(check_cadence(c, keys));
+    SHOAL_TRY(check_wire(c, keys));
     return check_workers(c, n_workers, keys);
 }
 

@@ -61,7 +61,10 @@ static bool set_named(const struct option *o, const char *text, void *member)
 static bool set_whole(const struct option *o, const char *text, void *member)
 {
     int64_t value;
-    if (!parse_whole(text, &value) || !in_range(o, (double)value)) return false;
+    if (o->zero && strcmp(text, o->zero) == 0)
+        value = 0;
+    else if (!parse_whole(text, &value) || !in_range(o, (double)value))
+        return false;
     const int narrow = (int)value; /* ranges of int options fit an int */
     if (o->type == OPTION_INT) {
         memcpy(member, &narrow, sizeof narrow);
@@ -174,7 +177,10 @@ void option_text(char *out, const struct config *c, const struct option *o)
         }
         break;
     case OPTION_INT64:
-        snprintf(out, OPTION_TEXT, "%lld", (long long)n.l);
+        if (o->zero && n.l == 0)
+            snprintf(out, OPTION_TEXT, "%s", o->zero);
+        else
+            snprintf(out, OPTION_TEXT, "%lld", (long long)n.l);
         break;
     case OPTION_DOUBLE:
         number_text(out, n.d);
@@ -220,7 +226,8 @@ void option_expected(char *out, const struct option *o)
     } else if (o->min == o->max) {
         snprintf(out, OPTION_EXPECTED, "%s in this version", low);
     } else {
-        snprintf(out, OPTION_EXPECTED, "a %snumber from %s to %s%s", whole ? "whole " : "", low,
-                 o->below_max ? "below " : "", high);
+        snprintf(out, OPTION_EXPECTED, "%s%sa %snumber from %s to %s%s", o->zero ? o->zero : "",
+                 o->zero ? " or " : "", whole ? "whole " : "", low, o->below_max ? "below " : "",
+                 high);
     }
 }

@@ -65,6 +65,15 @@ void display_start(struct display *d, const struct display_shape *shape)
     print_line(d, line);
 }
 
+void display_cadence(struct display *d, const struct metrics_cadence *row)
+{
+    char line[LINE];
+    snprintf(line, sizeof line,
+             "a round every %lld step%s from here: one costs %.2g s, a step %.2g s",
+             (long long)row->every, row->every == 1 ? "" : "s", row->stall_s, row->step_s);
+    print_line(d, line);
+}
+
 bool display_due(const struct display *d, double now_s)
 {
     return d->live && now_s - d->drawn_s >= redraw_s;

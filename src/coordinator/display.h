@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include "base/status.h"
 #include "coordinator/format.h"
+#include "coordinator/metrics.h"
 
 struct display;
 
@@ -30,5 +31,7 @@ void display_start(struct display *d, const struct display_shape *shape);
 bool display_due(const struct display *d, double now_s);
 void display_progress(struct display *d, double now_s, const struct progress *p);
 void display_judging(struct display *d, const struct judging_row *row);
+/* evolution.every auto has chosen. */
+void display_cadence(struct display *d, const struct metrics_cadence *row);
 void display_evaluation(struct display *d, const struct evaluation *e);
 void display_summary(struct display *d, const struct run_summary *s);

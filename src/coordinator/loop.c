@@ -86,6 +86,17 @@ static enum shoal_status record_judging(struct coordinator *c, const struct judg
                                  members, &standing);
 }
 
+static enum shoal_status record_cadence(struct coordinator *c, const struct cadence *k,
+                                        int64_t step, int64_t every)
+{
+    const struct metrics_cadence row = {.step = step,
+                                        .every = every,
+                                        .stall_s = k->stall_s / (double)(k->rounds - 1),
+                                        .step_s = (k->train_s - k->stall_s) / (double)k->steps};
+    display_cadence(c->display, &row);
+    return metrics_write_cadence(c->metrics, run_time(c), &row);
+}
+
 static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
 {
     const char *run = c->config.run.out;
@@ -144,6 +155,8 @@ static enum shoal_status act(struct coordinator *c, const struct actions *action
     if (actions->send)
         SHOAL_TRY(comm_order(c->comm, &actions->order, order_bytes(c->config.population.experts)));
     if (actions->judged) SHOAL_TRY(record_judging(c, actions->judged));
+    if (actions->paced)
+        SHOAL_TRY(record_cadence(c, actions->paced, actions->order.step, actions->order.every));
     if (actions->commit) SHOAL_TRY(commit_snapshot(c, actions->commit_step));
     if (actions->send && actions->order.snapshot) {
         memset(&c->cost, 0, sizeof c->cost);

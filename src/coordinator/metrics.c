@@ -165,7 +165,19 @@ enum shoal_status metrics_write_round(struct metrics *m, double time_s, const st
     begin(&j, "round", time_s, r->step);
     json_int(&j, "source", r->member);
     json_number(&j, "seconds", r->value[0]);
+    json_number(&j, "stall_s", r->value[1]);
     json_int(&j, "bytes", r->count[0]);
+    return json_end(&j, m->file);
+}
+
+enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
+                                        const struct metrics_cadence *row)
+{
+    struct json j;
+    begin(&j, "cadence", time_s, row->step);
+    json_int(&j, "every", row->every);
+    json_number(&j, "stall_s", row->stall_s);
+    json_number(&j, "step_s", row->step_s);
     return json_end(&j, m->file);
 }
 

@@ -41,8 +41,17 @@ enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const str
  * last. champion: after this judging. */
 enum shoal_status metrics_write_judging(struct metrics *m, double time_s, const struct judging *j,
                                         int experts, int members, const struct standing *standing);
-/* {"event":"round","source","seconds","bytes"} */
+/* {"event":"round","source","seconds","stall_s","bytes"}: of the exchange, and how long it kept
+ * worker 0 from training. bytes: sent by all workers since the last such line. */
 enum shoal_status metrics_write_round(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"cadence","every","stall_s","step_s"}: evolution.every auto has chosen, because a round
+ * kept a worker from training for stall_s where a step took step_s. */
+struct metrics_cadence {
+    int64_t step, every;
+    double stall_s, step_s;
+};
+enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
+                                        const struct metrics_cadence *row);
 /* {"event":"snapshot","seconds","stall_s","bytes"}: from the order to the commit, of which the
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,

@@ -41,6 +41,7 @@ struct coordinator_state {
     int64_t trained[SHOAL_MAX_EXPERTS]; /* newest step each expert reported */
     int64_t round_step;                 /* newest round reported */
     bool evaluating;                    /* the evaluation at standing.step is not in yet */
+    struct cadence cadence;             /* what rounds have cost, until standing.every is chosen */
     struct standing standing;           /* after the newest judging or halt */
     enum wish wish;                     /* not carried out yet */
     bool asked;                         /* to halt, since the last order */
@@ -85,6 +86,7 @@ enum shoal_status coordinator_state_create(const struct config *c, const struct 
     s->round_step = -1;
     standing_begin(&s->standing, s->experts);
     if (standing) s->standing = *standing;
+    if (c->evolution.every > 0) s->standing.every = c->evolution.every;
     for (int64_t i = 0; i < n_judgings; i++)
         SHOAL_GOTO(history_add(&s->history, &judgings[i]));
     *out = s;
@@ -108,6 +110,11 @@ static int64_t next_judging(const struct coordinator_state *s, int64_t step)
     return next < s->config.run.steps ? next : s->config.run.steps;
 }
 
+static int64_t steps_between_rounds(const struct coordinator_state *s)
+{
+    return s->standing.every > 0 ? s->standing.every : cadence_probe(&s->config);
+}
+
 /* Send an order that carries the standing decision, and wait for the judging at `until`. */
 static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
@@ -116,6 +123,7 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     order->best = s->standing.best;
     order->best_fitness = s->standing.best_fitness;
     order->live = s->standing.live;
+    order->every = steps_between_rounds(s);
     s->until = order->until;
     s->stopped = order->stop != 0;
     s->n_heard = 0;
@@ -140,7 +148,7 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
         out->finished = true;
     } else if (s->resumed) {
         /* A run that was stopped between two rounds and then lengthened does not get one there. */
-        order.round = !s->standing.round_done && step % s->config.evolution.every == 0;
+        order.round = !s->standing.round_done && step % steps_between_rounds(s) == 0;
         order.until = next_judging(s, step);
     }
     send_order(s, &order, out);
@@ -190,6 +198,10 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
                 (long long)step, s->experts, c->train.lr, (long long)c->train.warmup,
                 c->train.clip);
     order.save_best = update_standing(s, out->judged);
+    if (s->standing.every == 0 && cadence_ready(&s->cadence)) {
+        s->standing.every = cadence_choose(&s->cadence, c);
+        out->paced = &s->cadence;
+    }
     const bool ends =
         step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
     order.stop = ends || s->wish == WISH_STOP;
@@ -199,7 +211,7 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
                      (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
     order.until = order.stop ? step : next_judging(s, step);
     send_order(s, &order, out);
-    s->standing.round_done = order.round;
+    s->standing.round_done = 0; /* snapshots are taken before the round */
     s->evaluating = order.eval != 0;
     if (order.snapshot) begin_snapshot(s);
     return SHOAL_OK;
@@ -212,7 +224,8 @@ static void answer_halt(struct coordinator_state *s, struct actions *out)
 {
     struct order order = {.snapshot = 1, .stop = s->wish == WISH_STOP};
     s->standing.step = s->halted.step;
-    s->standing.round_done = s->halted.count[0] != 0;
+    s->standing.round_done = 0;
+    order.round = !order.stop;
     order.until = order.stop ? s->standing.step : s->until;
     s->halted.kind = 0;
     send_order(s, &order, out);
@@ -301,7 +314,10 @@ static void hear_round(struct coordinator_state *s, const struct report *r, stru
 {
     out->late =
         s->stopped || r->step <= s->round_step || r->step < s->standing.step || r->step > s->until;
-    if (!out->late) s->round_step = r->step;
+    if (out->late) return;
+    s->round_step = r->step;
+    if (s->standing.every == 0)
+        cadence_hear(&s->cadence, steps_between_rounds(s), r->value[1], r->value[2]);
 }
 
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,

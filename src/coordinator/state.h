@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
+#include "evo/cadence.h"
 #include "evo/ledger.h"
 #include "evo/protocol.h"
 
@@ -24,6 +25,7 @@ struct event {
 struct actions {
     bool send;                    /* order to every worker */
     const struct judging *judged; /* a judging is complete (borrowed until the next event) */
+    const struct cadence *paced;  /* order.every was chosen now, by these costs (borrowed) */
     bool commit; /* all shards of this step are on disk: write the index, then prune */
     int64_t commit_step;
     bool finished;      /* nothing more will come */

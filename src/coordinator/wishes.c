@@ -42,7 +42,8 @@ static enum wish stop(struct wishes *w, const char *why)
     if (w->stop_said) return WISH_NONE;
     w->stop_said = true;
     (void)snprintf(w->why, sizeof w->why, "%s", why);
-    log_info("%s: the run is saved and stops after its next round; once more ends it at once", why);
+    log_info("%s: the run is saved and stops before its next round; once more ends it at once",
+             why);
     return WISH_STOP;
 }
 
@@ -53,7 +54,7 @@ enum wish wishes_look(struct wishes *w)
     if ((double)time(NULL) >= w->ends_s) return stop(w, "the job's time is nearly over");
     if (saves == w->saves) return WISH_NONE;
     w->saves = saves;
-    log_info("SIGUSR1: the run is saved after its next round, and goes on");
+    log_info("SIGUSR1: the run is saved before its next round, and goes on");
     return WISH_SNAPSHOT;
 }
 
@@ -61,7 +62,7 @@ void wishes_hear(struct wishes *w, const struct report *r)
 {
     char why[sizeof w->why];
     if (r->count[0] != WISH_STOP) {
-        log_info("%s to worker %d: the run is saved after its next round, and goes on",
+        log_info("%s to worker %d: the run is saved before its next round, and goes on",
                  signals_name((int)r->count[1]), r->worker);
         return;
     }

@@ -159,7 +159,7 @@ enum shoal_status evolve_group(struct expert *e, const struct evolve_args *args)
                 SHOAL_EARG, "expert %d inherits moments but the attractor brought none", e->number);
     for (int i = 0; i < e->table->n_tensors; i++) {
         const struct param_tensor *t = &e->table->tensor[i];
-        if (t->group != args->group) continue;
+        if (t->group != args->group || t->offset < args->begin || t->offset >= args->end) continue;
         if (args->dead)
             SHOAL_TRY(revive_tensor(e, args, i));
         else if (t->matrix || r->tensors == SCOPE_ALL)

@@ -12,6 +12,7 @@
 struct evolve_args {
     const struct evo_rule *rule;
     enum param_group group;
+    int64_t begin, end;       /* tensors that begin in these elements of a slab */
     const float *attractor;   /* n_params f32 on the device, read only */
     const float *attractor_m; /* moments of the attractor for MOMENTS_INHERIT; NULL otherwise */
     const float *attractor_v;
@@ -25,7 +26,8 @@ struct evolve_args {
     float beta1, beta2, eps;
 };
 
-/* Evolve one group of e's tensors. Strengths of zero change nothing, not one bit. */
+/* Evolve one group of e's tensors, or a part of it. Strengths of zero change nothing, not one bit.
+ */
 enum shoal_status evolve_group(struct expert *e, const struct evolve_args *args);
 /* Whether a rule needs e->velocity, e->own_best, or moments on the wire. */
 bool evo_needs_velocity(const struct config *c);

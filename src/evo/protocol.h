@@ -14,15 +14,16 @@ enum report_kind {
                         {tokens, enum skip of this step} */
     REPORT_FITNESS,  /* a member was judged: value = {fitness}, count = {steps it skipped so far} */
     REPORT_EVAL,     /* the best member was evaluated: value = {loss, seconds}, count = {tokens} */
-    REPORT_ROUND,    /* a round was done: value = {seconds}, count = {bytes sent}; member =
-                        attractor */
+    REPORT_ROUND,    /* a round was applied: value = {seconds of exchange, seconds it kept from
+                        training, seconds of training since the last one began or NAN}, count =
+                        {bytes all workers sent since the last report}; member = attractor */
     REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
                         the worker has held so far} */
     REPORT_DEVICE, /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                       a token takes} */
     REPORT_WISH,   /* a worker standing at `step` was signalled: count = {enum wish, signal} */
-    REPORT_HALTED  /* as asked, all workers stand at `step`, between two judgings: count = {whether
-                      the round at this step has been applied} */
+    REPORT_HALTED  /* as asked, all workers stand at `step`, between two judgings, before the round
+                      of this step */
 };
 
 struct report {
@@ -45,11 +46,12 @@ struct order {
     int32_t best;   /* standing decision: the best member at the last judging; K: the recombinant */
     int32_t save_best; /* nonzero: whoever holds member `best` writes best.h5 */
     int32_t eval;      /* nonzero: whoever holds member `best` evaluates it, reports */
-    int32_t round;     /* nonzero: exchange and evolve now */
     int32_t snapshot;  /* nonzero: write shards, report each */
     int32_t stop;      /* nonzero: the run ends here; the only way a worker's loop ends */
-    int64_t until; /* else: train to this step, with rounds at multiples of evolution.every before
-                      it, then judge and report every member's fitness */
+    int32_t round;     /* nonzero: begin a round now */
+    int64_t every;     /* steps between rounds */
+    int64_t until;     /* train to this step, with rounds at multiples of `every` before it, then
+                          judge and report every member's fitness */
     double best_fitness;
     struct live_set live; /* whose fitness was finite at the last judging; last: see order_bytes */
 };

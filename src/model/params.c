@@ -287,3 +287,15 @@ struct param_matrix param_product(const struct param_table *t, enum param_produc
     }
     return m;
 }
+
+int64_t param_fragment(const struct param_table *t, int i, int fragments)
+{
+    /* A tensor belongs to the part in which its middle lies. */
+    const int64_t from = t->n_params * i / fragments;
+    if (i <= 0) return 0;
+    for (int k = 0; k < t->n_tensors && i < fragments; k++) {
+        const struct param_tensor *tensor = &t->tensor[k];
+        if (tensor->offset + tensor->rows * tensor->cols / 2 >= from) return tensor->offset;
+    }
+    return t->n_params;
+}

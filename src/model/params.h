@@ -92,6 +92,10 @@ const struct param_tensor *param_find(const struct param_table *t, enum param wh
 /* The row of one tensor that the architecture has. */
 const struct param_tensor *param_get(const struct param_table *t, enum param which, int layer);
 
+/* A slab cut at tensors into `fragments` parts of about the same size: where part i begins; part
+ * `fragments` would begin at the end. A part may be empty. */
+int64_t param_fragment(const struct param_table *t, int i, int fragments);
+
 /* Part of a slab that is one (rows, cols) matrix. */
 struct param_matrix {
     int64_t offset, rows, cols;

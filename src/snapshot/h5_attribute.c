@@ -59,11 +59,6 @@ enum shoal_status h5_set_text(const struct h5 *h, const char *group, const char 
     return st;
 }
 
-bool h5_has(const struct h5 *h, const char *group, const char *name)
-{
-    return H5Aexists_by_name(h->file, group, name, H5P_DEFAULT) > 0;
-}
-
 /* Whether an open attribute is one value of this class. */
 static bool is_scalar(hid_t attribute, H5T_class_t class)
 {
@@ -137,4 +132,9 @@ enum shoal_status h5_get_text(const struct h5 *h, const char *group, const char 
     if (st == SHOAL_OK && length) memcpy(*text, found, length);
     H5free_memory(found);
     return st;
+}
+
+bool h5_has_attribute(const struct h5 *h, const char *group, const char *name)
+{
+    return H5Aexists_by_name(h->file, group, name, H5P_DEFAULT) > 0;
 }

@@ -100,7 +100,7 @@ static enum shoal_status read_losses(const struct h5 *h, struct shard_past *past
 {
     past->loss_sum = past->last_loss = 0;
     past->losses = 0;
-    if (!h5_has(h, "/state", "losses")) return SHOAL_OK;
+    if (!h5_has_attribute(h, "/state", "losses")) return SHOAL_OK;
     SHOAL_TRY(h5_get_double(h, "/state", "loss_sum", &past->loss_sum));
     SHOAL_TRY(h5_get_int(h, "/state", "losses", &past->losses));
     return h5_get_double(h, "/state", "last_loss", &past->last_loss);

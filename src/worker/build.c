@@ -79,6 +79,7 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(passes * sizeof *w->pass_losses, "losses", &w->pass_losses));
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
     SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
+    SHOAL_TRY(mem_alloc((size_t)w->workers * sizeof *w->parts_of, "parts", &w->parts_of));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 
@@ -89,6 +90,20 @@ static enum shoal_status make_slabs(struct worker *w, struct slabs *s, const cha
     if (exchange_slabs(w->cfg) == 1) return SHOAL_OK;
     SHOAL_TRY(device_alloc(w->dev, bytes, what, &s->m));
     return device_alloc(w->dev, bytes, what, &s->v);
+}
+
+/* A delayed round's copies, and the thread that exchanges them. */
+static enum shoal_status make_outboxes(struct worker *w)
+{
+    const size_t bytes = (size_t)w->table->n_params * sizeof *w->moved;
+    if (!exchange_keeps_outbox(w->cfg)) return SHOAL_OK;
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(make_slabs(w, &w->own[i].outbox, "an expert's weights on their way"));
+    SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's weights as a round moves them", &w->moved));
+    if (comm_may_overlap(w->comm) && device_is_host(w->dev)) return job_create(&w->job);
+    log_warn("this MPI cannot be called from two threads, so exchanges do not run beside training: "
+             "the results are the same, evolution.delay only costs time");
+    return SHOAL_OK;
 }
 
 static enum shoal_status make_exchange(struct worker *w)
@@ -131,7 +146,7 @@ static enum shoal_status make_experts(struct worker *w, const struct snapshot_in
             SHOAL_TRY(make_expert(w, own, w->first + i));
         }
     }
-    return SHOAL_OK;
+    return make_outboxes(w);
 }
 
 /* A figure for people: without it the run goes on all the same. */

@@ -1,6 +1,7 @@
 /* exchange.c - see exchange.h. */
 #include "worker/exchange.h"
 #include "comm/comm.h"
+#include "evo/cadence.h"
 #include "evo/operators.h"
 
 static bool attracts(const struct config *c, enum attractor a)
@@ -21,6 +22,12 @@ bool exchange_keeps_inbox(const struct config *c, int workers)
     return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST));
 }
 
+bool exchange_keeps_outbox(const struct config *c)
+{
+    return c->evolution.delay > 0 &&
+           (evo_rule_active(&c->evolution.body) || evo_rule_active(&c->evolution.io));
+}
+
 int exchange_slabs(const struct config *c)
 {
     return evo_needs_moments(c) ? 3 : 1;
@@ -34,6 +41,7 @@ struct round {
     int workers;
     bool best_is_mean;
     bool mean_fresh; /* every worker holds the mean of the weights already */
+    double part;     /* of the weights that is exchanged */
 };
 
 /* For one group of n elements. */
@@ -44,9 +52,10 @@ static double group_traffic(const struct round *r, const struct evo_rule *rule, 
     const bool is_mean =
         rule->attractor == ATTRACT_MEAN || (rule->attractor == ATTRACT_BEST && r->best_is_mean);
     if (!evo_rule_active(rule)) return 0;
-    if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n);
+    if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n * r->part);
     if (r->mean_fresh && !moments) return 0;
-    return slabs * comm_sum_traffic(r->workers, r->c->population.experts, n);
+    const double wire = r->c->evolution.wire == WIRE_BF16 ? 0.5 : 1;
+    return wire * slabs * comm_sum_traffic(r->workers, r->c->population.experts, n * r->part);
 }
 
 /* A round with the member as best that makes it cost most. */
@@ -57,7 +66,8 @@ static double round_traffic(const struct config *c, const struct param_table *ta
     const double io = (double)table->n_params - body;
     double most = 0;
     for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
-        const struct round r = {c, workers, best_is_mean != 0, mean_fresh};
+        const struct round r = {c, workers, best_is_mean != 0, mean_fresh,
+                                1.0 / (double)c->evolution.fragments};
         const double bytes =
             group_traffic(&r, &c->evolution.body, body) + group_traffic(&r, &c->evolution.io, io);
         if (bytes > most) most = bytes;
@@ -69,7 +79,8 @@ struct traffic exchange_traffic(const struct config *c, const struct param_table
                                 int workers)
 {
     const double judge = (double)c->evolution.judge;
-    const double between = judge / (double)c->evolution.every - 1;
+    const int64_t every = c->evolution.every > 0 ? c->evolution.every : cadence_probe(c);
+    const double between = judge / (double)every - 1;
     const bool fresh = c->evolution.recombine;
     struct traffic t = {.round = round_traffic(c, table, workers, false),
                         .judging = round_traffic(c, table, workers, fresh)};

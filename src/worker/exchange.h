@@ -7,6 +7,9 @@
 /* Whether a worker holds the mean of the experts, and another worker's expert. */
 bool exchange_keeps_mean(const struct config *c);
 bool exchange_keeps_inbox(const struct config *c, int workers);
+/* Whether a worker keeps copies of its experts while a round is on its way, and one of them as the
+ * round moves it. */
+bool exchange_keeps_outbox(const struct config *c);
 /* Slabs of each: 1, the weights, or 3, with both moments. */
 int exchange_slabs(const struct config *c);
 

@@ -1,6 +1,6 @@
 /* halt.c - how workers that train without the coordinator stop together between two judgings.
  *
- * After every round each takes a look whether it has been asked to halt, and they add up what they
+ * Before every round each takes a look whether it has been asked to halt, and they add up what they
  * saw: if one of them has been asked, all halt, at this step. Nobody is told a step beforehand: a
  * worker that had passed it could wait in an exchange for one that stands at it, for ever. */
 #include <signal.h>
@@ -32,6 +32,9 @@ enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
     struct order order;
     double asked = 0;
     bool got = false;
+    *halts = false;
+    /* Resumed here, means could not travel as differences from the last one: see worker_mean. */
+    if (w->cfg->evolution.wire == WIRE_BF16) return SHOAL_OK;
     SHOAL_TRY(worker_pass_wishes(w, step));
     SHOAL_TRY(comm_poll(w->comm, &order, order_bytes(w->cfg->population.experts), &got));
     SHOAL_CHECK(!got || order.halt, SHOAL_EPEER,
@@ -46,7 +49,6 @@ enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
 
 enum shoal_status worker_report_halt(struct worker *w, int64_t step)
 {
-    const struct report r = {
-        .kind = REPORT_HALTED, .worker = w->number, .step = step, .count = {1}};
+    const struct report r = {.kind = REPORT_HALTED, .worker = w->number, .step = step};
     return w->number == 0 ? comm_report(w->comm, &r, sizeof r) : SHOAL_OK;
 }

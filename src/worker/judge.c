@@ -85,7 +85,8 @@ static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
     struct live_set live = {0};
     w->fitness[experts] = NAN;
     if (plan_live(w->fitness, experts, &live) > 0) {
-        SHOAL_TRY(worker_mean(w, &live, 0, w->table->n_params, false));
+        const struct range whole = {0, w->table->n_params};
+        SHOAL_TRY(worker_mean(w, &live, whole, false, false));
         w->mean_fresh = true;
         SHOAL_TRY(worker_measure(w, w->mean.weights, &w->judging, true, &w->fitness[experts]));
     }

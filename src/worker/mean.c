@@ -1,33 +1,55 @@
 /* mean.c - the recombinant: the mean of the live experts (intermediate recombination). */
+#include <string.h>
 #include "worker/worker_impl.h"
 
-static float *slab_of(const struct expert *e, int which)
+static float *slab_of(const struct slabs *s, int which)
 {
-    float *slabs[] = {e->weights, e->adam_m, e->adam_v};
+    float *slabs[] = {s->weights, s->m, s->v};
     return slabs[which];
 }
 
-/* One slab's mean: sum in the order of the experts' numbers, then scaled. */
-static enum shoal_status mean_slab(struct worker *w, float *out, int which,
-                                   const struct live_set *live, int64_t begin, int64_t n)
+/* How many live experts each worker has. */
+static void count_parts(struct worker *w, const struct live_set *live)
 {
-    const int n_live = live_count(live, w->cfg->population.experts);
-    int n_parts = 0;
-    for (int i = 0; i < w->n_own; i++) {
-        const struct expert *e = w->own[i].expert;
-        if (live_has(live, e->number)) w->parts[n_parts++] = slab_of(e, which) + begin;
-    }
-    SHOAL_ASSERT(n_live > 0);
-    SHOAL_TRY(comm_sum(w->comm, out + begin, w->parts, n_parts, n));
-    return kernel_axpby(w->dev, out + begin, out + begin, n, 1.0f / (float)n_live, 0.0f);
+    const int experts = w->cfg->population.experts;
+    memset(w->parts_of, 0, (size_t)w->workers * sizeof *w->parts_of);
+    for (int k = 0; k < experts; k++)
+        if (live_has(live, k)) w->parts_of[worker_of_expert(k, w->workers, experts)]++;
 }
 
-enum shoal_status worker_mean(struct worker *w, const struct live_set *live, int64_t begin,
-                              int64_t end, bool with_moments)
+/* One slab's mean: sum in the order of the experts' numbers, then scaled. */
+static enum shoal_status mean_slab(struct worker *w, int which, const struct live_set *live,
+                                   struct range range, bool narrow)
 {
-    float *out[] = {w->mean.weights, w->mean.m, w->mean.v};
+    const int64_t n = range.end - range.begin;
+    float *const out = slab_of(&w->mean, which) + range.begin;
+    int n_parts = 0;
+    for (int i = 0; i < w->n_own; i++) {
+        const struct slabs sent = worker_sent(w, &w->own[i]);
+        if (live_has(live, w->own[i].expert->number))
+            w->parts[n_parts++] = slab_of(&sent, which) + range.begin;
+    }
+    const struct comm_exchange x = {.kind = narrow ? COMM_MEAN16 : COMM_SUM,
+                                    .n = n,
+                                    .out = out,
+                                    .parts = w->parts,
+                                    .n_parts = n_parts,
+                                    .parts_of = w->parts_of,
+                                    .base = narrow ? out : NULL};
+    SHOAL_TRY(comm_exchange(w->comm, &x));
+    if (narrow) return SHOAL_OK;
+    const int n_live = live_count(live, w->cfg->population.experts);
+    return kernel_axpby(w->dev, out, out, n, 1.0f / (float)n_live, 0.0f);
+}
+
+enum shoal_status worker_mean(struct worker *w, const struct live_set *live, struct range range,
+                              bool with_moments, bool narrow)
+{
     const int slabs = with_moments ? 3 : 1;
+    SHOAL_ASSERT(live_next(live, 0, w->cfg->population.experts) >= 0);
+    if (range.begin == range.end) return SHOAL_OK;
+    count_parts(w, live);
     for (int which = 0; which < slabs; which++)
-        SHOAL_TRY(mean_slab(w, out[which], which, live, begin, end - begin));
+        SHOAL_TRY(mean_slab(w, which, live, range, narrow));
     return SHOAL_OK;
 }

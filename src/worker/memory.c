@@ -45,6 +45,8 @@ static void count_exchange(struct memory *m, const struct config *c,
     const int64_t slabs = exchange_slabs(c) * table->n_params * (int64_t)sizeof(float);
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
     if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
+    if (exchange_keeps_outbox(c))
+        m->bytes[MEMORY_OUTBOX] = own * slabs + table->n_params * (int64_t)sizeof(float);
     if (!exchange_keeps_mean(c)) return;
     m->bytes[MEMORY_MEAN] = slabs;
     m->bytes[MEMORY_EXCHANGE] = comm_sum_buffers(workers, own, most, experts, table->n_params);
@@ -87,6 +89,7 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_ACTIVATIONS] = "activations",
         [MEMORY_MEAN] = "mean",
         [MEMORY_INBOX] = "inbox",
+        [MEMORY_OUTBOX] = "outbox",
         [MEMORY_BATCH] = "batch",
         [MEMORY_SCRATCH] = "kernel_scratch",
         [MEMORY_EXCHANGE] = "exchange_buffers",

@@ -17,6 +17,7 @@ enum memory_item {
     MEMORY_ACTIVATIONS,
     MEMORY_MEAN,     /* of the experts */
     MEMORY_INBOX,    /* another worker's expert */
+    MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way */
     MEMORY_BATCH,    /* tokens and targets */
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */

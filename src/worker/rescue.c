@@ -28,7 +28,7 @@ static enum shoal_status bring_best(struct worker *w, const struct order *order,
     if (best == experts) {
         *weights = w->mean.weights;
         if (w->mean_fresh) return SHOAL_OK;
-        return worker_mean(w, &order->live, 0, w->table->n_params, false);
+        return worker_mean(w, &order->live, (struct range){0, w->table->n_params}, false, false);
     }
     const int root = worker_of_expert(best, w->workers, experts);
     float *slab = root == w->number ? w->own[best - w->first].expert->weights : gpt_grads(w->gpt);
@@ -41,8 +41,11 @@ static enum shoal_status revive(struct worker *w, struct expert *e, const struct
 {
     for (int g = 0; g < 2; g++) {
         const enum param_group group = g == 0 ? GROUP_BODY : GROUP_IO;
-        const struct evolve_args args = {
-            .rule = rule_of(w, group), .group = group, .attractor = best, .dead = true};
+        const struct evolve_args args = {.rule = rule_of(w, group),
+                                         .group = group,
+                                         .end = w->table->n_params,
+                                         .attractor = best,
+                                         .dead = true};
         if (evo_rule_active(args.rule)) continue;
         SHOAL_TRY(evolve_group(e, &args));
         e->parent = order->best;

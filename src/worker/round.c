@@ -1,172 +1,249 @@
-/* round.c - a round: every group's attractor travels to all workers, and their experts move toward
- * it.
+/* round.c - a round: attractors travel to all workers (fetch.c), and their experts move toward
+ * them.
  *
- * A group is exchanged range by range, only the elements that belong to it: the body is one range
- * of a slab, io the two around it (params.h). An attractor among this worker's own experts is used
- * where it lies: it does not move, so nobody can see it half evolved. */
+ * Without a delay that happens at once. With one, the experts' weights are copied to outboxes, a
+ * thread exchanges them while training goes on, and evolution.delay steps later each expert gets
+ * the difference that the operators make of its outbox. The step is fixed, so the result does not
+ * depend on how fast the exchange was; who comes there too early waits. */
 #include <math.h>
 #include <string.h>
 #include "base/clock.h"
 #include "evo/operators.h"
-#include "evo/plan.h"
 #include "optim/optim.h"
 #include "worker/worker_impl.h"
 
-/* What a group is pulled toward in this round. */
-struct pull {
-    const struct evo_rule *rule;
-    enum param_group group;
-    int member;         /* K: the mean; -1: the group does not evolve now */
-    struct slabs slabs; /* where the member's values are, for the group's ranges */
-};
+/* ---- beginning ---- */
 
-struct range {
-    int64_t begin, end;
-};
-
-static int group_ranges(const struct param_table *t, enum param_group group, struct range out[2])
+struct slabs worker_sent(const struct worker *w, const struct own *own)
 {
-    if (group == GROUP_BODY) {
-        out[0] = (struct range){t->body_begin, t->body_end};
-        return 1;
-    }
-    out[0] = (struct range){0, t->body_begin};
-    out[1] = (struct range){t->body_end, t->n_params};
-    return 2;
+    const struct expert *const e = own->expert;
+    if (w->round.pending && own->outbox.weights) return own->outbox;
+    return (struct slabs){e->weights, e->adam_m, e->adam_v};
 }
 
-/* Worker `root`'s range of each slab into everyone's inbox. The root's own slabs are only read. */
-static enum shoal_status broadcast_range(struct worker *w, const struct slabs *from, int root,
-                                         struct range r, bool with_moments)
+static struct range intersect(struct range a, struct range b)
 {
-    float *slab[] = {from->weights, from->m, from->v};
-    const int slabs = with_moments ? 3 : 1;
-    for (int i = 0; i < slabs; i++)
-        SHOAL_TRY(comm_broadcast(w->comm, slab[i] + r.begin, r.end - r.begin, root));
+    const int64_t begin = a.begin > b.begin ? a.begin : b.begin;
+    const int64_t end = a.end < b.end ? a.end : b.end;
+    return (struct range){begin, end > begin ? end : begin};
+}
+
+/* The elements of a group and a fragment. */
+static void find_ranges(const struct worker *w, int fragment, struct pull *p)
+{
+    const struct param_table *const t = w->table;
+    const int fragments = (int)w->cfg->evolution.fragments;
+    const struct range part = {param_fragment(t, fragment, fragments),
+                               param_fragment(t, fragment + 1, fragments)};
+    const struct range body = {t->body_begin, t->body_end};
+    const struct range before = {0, t->body_begin}, after = {t->body_end, t->n_params};
+    p->range[0] = intersect(p->group == GROUP_BODY ? body : before, part);
+    p->range[1] = p->group == GROUP_BODY ? (struct range){0, 0} : intersect(after, part);
+}
+
+static enum shoal_status fill_outbox(struct worker *w, struct own *own)
+{
+    const struct expert *const e = own->expert;
+    const float *from[] = {e->weights, e->adam_m, e->adam_v};
+    float *to[] = {own->outbox.weights, own->outbox.m, own->outbox.v};
+    const size_t bytes = (size_t)w->table->n_params * sizeof **to;
+    for (int i = 0; i < 3; i++)
+        if (to[i]) SHOAL_TRY(device_copy(w->dev, to[i], from[i], bytes));
     return SHOAL_OK;
 }
 
-/* Bring the group's attractor here and set p->slabs. Collective over the workers. */
-static enum shoal_status fetch(struct worker *w, struct pull *p, const struct live_set *live)
+static void note_alive(struct worker *w)
 {
-    const int experts = w->cfg->population.experts;
-    const bool moments = p->rule->moments == MOMENTS_INHERIT;
-    const bool is_mean = p->member == experts;
-    const int root = is_mean ? 0 : worker_of_expert(p->member, w->workers, experts);
-    struct range range[2];
-    const int ranges = group_ranges(w->table, p->group, range);
-    if (is_mean) {
-        p->slabs = w->mean;
-    } else if (root == w->number) {
-        const struct expert *e = w->own[p->member - w->first].expert;
-        p->slabs = (struct slabs){e->weights, e->adam_m, e->adam_v};
-    } else {
-        p->slabs = w->inbox;
-    }
-    for (int i = 0; i < ranges; i++) {
-        if (!is_mean) {
-            SHOAL_TRY(broadcast_range(w, &p->slabs, root, range[i], moments));
-        } else if (moments || !w->mean_fresh) {
-            SHOAL_TRY(worker_mean(w, live, range[i].begin, range[i].end, moments));
-        }
-    }
-    return SHOAL_OK;
-}
-
-/* Move one expert's group. */
-static enum shoal_status evolve(struct worker *w, struct expert *e, const struct pull *p,
-                                int64_t step, bool dead)
-{
-    const struct config *c = w->cfg;
-    const bool moments = p->rule->moments == MOMENTS_INHERIT;
-    const struct evolve_args args = {.rule = p->rule,
-                                     .group = p->group,
-                                     .attractor = p->slabs.weights,
-                                     .attractor_m = moments ? p->slabs.m : NULL,
-                                     .attractor_v = moments ? p->slabs.v : NULL,
-                                     .is_attractor = p->member == e->number,
-                                     .dead = dead,
-                                     .seed = (uint64_t)c->run.seed,
-                                     .round = (uint32_t)(step / c->evolution.every),
-                                     .lr = (float)optim_lr(c, step > 0 ? step : 1),
-                                     .beta1 = (float)c->train.beta1,
-                                     .beta2 = (float)c->train.beta2,
-                                     .eps = (float)c->train.eps};
-    SHOAL_TRY(evolve_group(e, &args));
-    if (!args.is_attractor) e->parent = p->member;
-    return SHOAL_OK;
-}
-
-/* Who may lead and who must be replaced: after a judging, as it found; between judgings, whoever's
- * last training loss was not finite is dead, lest one broken expert spoil the mean for all.
- * Collective over the workers. */
-static enum shoal_status find_live(struct worker *w, const struct order *order, bool judged,
-                                   struct live_set *live)
-{
-    const int experts = w->cfg->population.experts;
-    *live = order->live;
-    if (judged) return SHOAL_OK;
-    memset(w->alive, 0, (size_t)experts * sizeof *w->alive);
+    memset(w->alive, 0, (size_t)w->cfg->population.experts * sizeof *w->alive);
     for (int i = 0; i < w->n_own; i++)
         w->alive[w->first + i] = isfinite(w->own[i].past.last_loss) ? 1 : 0;
-    SHOAL_TRY(comm_sum_values(w->comm, w->alive, experts));
-    for (int k = 0; k < experts; k++)
-        live_put(live, k, w->alive[k] > 0);
+}
+
+static void prepare(struct worker *w, const struct order *order, int64_t step, bool judged)
+{
+    const struct config *c = w->cfg;
+    struct round *const r = &w->round;
+    *r = (struct round){.pending = true,
+                        .step = step,
+                        .due = step + c->evolution.delay,
+                        .every = order->every,
+                        .judged = judged,
+                        .mean_fresh = w->mean_fresh,
+                        .narrow = !judged && c->evolution.wire == WIRE_BF16,
+                        .best = order->best,
+                        .fragment = (int)(step / order->every % c->evolution.fragments),
+                        .live = order->live,
+                        .pull = {{.rule = &c->evolution.body, .group = GROUP_BODY, .member = -1},
+                                 {.rule = &c->evolution.io, .group = GROUP_IO, .member = -1}},
+                        .begun_s = clock_now_s()};
+    r->trained_s = judged ? NAN : r->begun_s - w->round_s;
+    w->round_s = r->begun_s;
+    for (int g = 0; g < 2; g++)
+        find_ranges(w, r->fragment, &r->pull[g]);
+    if (!judged) note_alive(w);
+}
+
+static enum shoal_status fetch_timed(struct worker *w)
+{
+    SHOAL_TRY(worker_fetch(w));
+    w->round.exchange_s = clock_now_s() - w->round.begun_s;
     return SHOAL_OK;
 }
 
-/* The member a group moves toward now; -1: it stays. */
-static int choose(const struct worker *w, const struct evo_rule *rule, const struct order *order,
-                  int64_t step, const struct live_set *live)
+static enum shoal_status fetch_beside(void *worker)
 {
-    const struct config *c = w->cfg;
-    const int experts = c->population.experts;
-    if (!evo_rule_active(rule)) return -1;
-    const int member = plan_attractor(rule, order->best, step / c->evolution.every, experts, live);
-    /* The standing best may have died since; so may all that a mean would be of. */
-    const bool there = member == experts ? live_next(live, 0, experts) >= 0
-                                         : member >= 0 && live_has(live, member);
-    return there ? member : -1;
+    struct worker *const w = worker;
+    return fetch_timed(w);
 }
 
-static enum shoal_status report_round(struct worker *w, int64_t step, int member, double seconds,
-                                      uint64_t bytes)
+/* ---- application ---- */
+
+static struct evolve_args arguments(const struct worker *w, const struct expert *e,
+                                    const struct pull *p)
 {
-    /* What all workers together sent. */
-    double sent = (double)bytes;
-    SHOAL_TRY(comm_sum_values(w->comm, &sent, 1));
-    if (w->number != 0) return SHOAL_OK;
-    const struct report r = {.kind = REPORT_ROUND,
-                             .worker = w->number,
-                             .member = member,
-                             .step = step,
-                             .count = {(int64_t)sent},
-                             .value = {seconds}};
-    return comm_report(w->comm, &r, sizeof r);
+    const struct config *c = w->cfg;
+    const struct round *const r = &w->round;
+    const bool moments = p->rule->moments == MOMENTS_INHERIT;
+    return (struct evolve_args){
+        .rule = p->rule,
+        .group = p->group,
+        .begin = param_fragment(w->table, r->fragment, (int)c->evolution.fragments),
+        .end = param_fragment(w->table, r->fragment + 1, (int)c->evolution.fragments),
+        .attractor = p->slabs.weights,
+        .attractor_m = moments ? p->slabs.m : NULL,
+        .attractor_v = moments ? p->slabs.v : NULL,
+        .is_attractor = p->member == e->number,
+        .dead = !live_has(&r->live, e->number),
+        .seed = (uint64_t)c->run.seed,
+        .round = (uint32_t)(r->step / r->every),
+        .lr = (float)optim_lr(c, r->step > 0 ? r->step : 1),
+        .beta1 = (float)c->train.beta1,
+        .beta2 = (float)c->train.beta2,
+        .eps = (float)c->train.eps};
+}
+
+/* e->weights += what the operators would have made of the outbox, less the outbox. */
+static enum shoal_status evolve_later(struct worker *w, struct own *own, const struct pull *p,
+                                      const struct evolve_args *args)
+{
+    struct expert *const e = own->expert;
+    float *const now = e->weights;
+    const float *const then = own->outbox.weights;
+    for (int i = 0; i < 2; i++) {
+        const struct range r = p->range[i];
+        SHOAL_TRY(device_copy(w->dev, w->moved + r.begin, then + r.begin,
+                              (size_t)(r.end - r.begin) * sizeof *then));
+    }
+    e->weights = w->moved;
+    const enum shoal_status st = evolve_group(e, args);
+    e->weights = now;
+    SHOAL_TRY(st);
+    for (int i = 0; i < 2; i++) {
+        const struct range r = p->range[i];
+        const int64_t n = r.end - r.begin;
+        float *const moved = w->moved + r.begin;
+        if (n == 0) continue;
+        /* Whoever is dead becomes the attractor, whatever it did since. */
+        if (args->dead) {
+            SHOAL_TRY(device_copy(w->dev, now + r.begin, moved, (size_t)n * sizeof *moved));
+            continue;
+        }
+        SHOAL_TRY(kernel_axpby(w->dev, moved, then + r.begin, n, -1.0f, 1.0f));
+        SHOAL_TRY(kernel_axpby(w->dev, now + r.begin, moved, n, 1.0f, 1.0f));
+    }
+    return SHOAL_OK;
+}
+
+static enum shoal_status apply(struct worker *w, struct own *own)
+{
+    for (int g = 0; g < 2; g++) {
+        const struct pull *p = &w->round.pull[g];
+        struct expert *const e = own->expert;
+        if (p->member < 0) continue;
+        const struct evolve_args args = arguments(w, e, p);
+        if (own->outbox.weights && !args.is_attractor)
+            SHOAL_TRY(evolve_later(w, own, p, &args));
+        else
+            SHOAL_TRY(evolve_group(e, &args));
+        if (!args.is_attractor) e->parent = p->member;
+    }
+    return SHOAL_OK;
+}
+
+/* ---- worker_impl.h ---- */
+
+static enum shoal_status report_round(struct worker *w)
+{
+    const struct round *const r = &w->round;
+    const int member = r->pull[0].member >= 0 ? r->pull[0].member : r->pull[1].member;
+    const uint64_t before = w->told_moved;
+    if (w->number != 0 || member < 0) return SHOAL_OK;
+    w->told_moved = comm_bytes_moved(w->comm);
+    const struct report report = {.kind = REPORT_ROUND,
+                                  .worker = w->number,
+                                  .member = member,
+                                  .step = r->step,
+                                  .count = {(int64_t)(w->told_moved - before)},
+                                  .value = {r->exchange_s, r->stall_s, r->trained_s}};
+    return comm_report(w->comm, &report, sizeof report);
+}
+
+static enum shoal_status begin(struct worker *w)
+{
+    if (w->cfg->evolution.delay == 0) return fetch_timed(w);
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(fill_outbox(w, &w->own[i]));
+    if (!w->job) return fetch_timed(w);
+    /* The copies must be there before another thread reads them. */
+    SHOAL_TRY(device_sync(w->dev));
+    comm_be_quiet(w->comm, true);
+    job_start(w->job, fetch_beside, w);
+    return SHOAL_OK;
+}
+
+static enum shoal_status arrive(struct worker *w)
+{
+    if (!w->job) return SHOAL_OK;
+    const enum shoal_status st = job_wait(w->job);
+    comm_be_quiet(w->comm, false);
+    return st;
 }
 
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged)
 {
-    const struct config *c = w->cfg;
+    if (!worker_evolves(w->cfg)) return SHOAL_OK;
+    SHOAL_ASSERT(!w->round.pending);
+    prepare(w, order, step, judged);
+    SHOAL_TRY(begin(w));
+    w->round.stall_s = clock_now_s() - w->round.begun_s;
+    if (w->cfg->evolution.delay > 0) return SHOAL_OK;
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(worker_round_due(w, &w->own[i], step));
+    return worker_round_done(w, step);
+}
+
+enum shoal_status worker_round_due(struct worker *w, struct own *own, int64_t step)
+{
+    struct round *const r = &w->round;
+    if (!r->pending || step != r->due) return SHOAL_OK;
     const double start_s = clock_now_s();
-    const uint64_t sent = comm_bytes_sent(w->comm);
-    struct live_set live = {0};
-    struct pull pull[] = {{.rule = &c->evolution.body, .group = GROUP_BODY},
-                          {.rule = &c->evolution.io, .group = GROUP_IO}};
-    if (!worker_evolves(c)) return SHOAL_OK;
-    SHOAL_TRY(find_live(w, order, judged, &live));
-    for (int g = 0; g < 2; g++) {
-        pull[g].member = choose(w, pull[g].rule, order, step, &live);
-        if (pull[g].member >= 0) SHOAL_TRY(fetch(w, &pull[g], &live));
-    }
-    const int member = pull[0].member >= 0 ? pull[0].member : pull[1].member;
-    if (member < 0) return SHOAL_OK;
-    for (int g = 0; g < 2; g++) {
-        for (int i = 0; pull[g].member >= 0 && i < w->n_own; i++) {
-            struct expert *e = w->own[i].expert;
-            SHOAL_TRY(evolve(w, e, &pull[g], step, !live_has(&live, e->number)));
-        }
-    }
-    return report_round(w, step, member, clock_now_s() - start_s, comm_bytes_sent(w->comm) - sent);
+    SHOAL_TRY(arrive(w));
+    SHOAL_TRY(apply(w, own));
+    r->stall_s += clock_now_s() - start_s;
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_round_done(struct worker *w, int64_t step)
+{
+    if (!w->round.pending || step < w->round.due) return SHOAL_OK;
+    w->round.pending = false;
+    return report_round(w);
+}
+
+enum shoal_status worker_round_drop(struct worker *w)
+{
+    const enum shoal_status st = arrive(w);
+    w->round.pending = false;
+    return st;
 }

@@ -73,6 +73,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         own->past.loss_sum += loss;
         own->past.losses++;
         own->past.last_loss = result.skip == SKIP_NOT_FINITE ? NAN : loss;
+        SHOAL_TRY(worker_round_due(w, own, step));
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
             SHOAL_TRY(report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }
@@ -84,5 +85,5 @@ enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)
     w->mean_fresh = false;
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(train_one(w, &w->own[i], from, to));
-    return SHOAL_OK;
+    return worker_round_done(w, to);
 }

@@ -1,4 +1,5 @@
 /* worker.c - a worker's life: obey an order, train, exchange, judge, report; until told to stop. */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "evo/operators.h"
 #include "model/flops.h"
@@ -62,7 +63,9 @@ void worker_destroy(struct worker **worker)
 {
     struct worker *w = *worker;
     if (!w) return;
+    job_destroy(&w->job);
     for (int i = 0; w->own && i < w->n_own; i++) {
+        if (w->dev) free_slabs(w->dev, &w->own[i].outbox);
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
     }
@@ -71,6 +74,7 @@ void worker_destroy(struct worker **worker)
     if (w->dev) {
         free_slabs(w->dev, &w->mean);
         free_slabs(w->dev, &w->inbox);
+        if (w->moved) device_free(w->dev, w->moved);
     }
     param_table_destroy(&w->table);
     comm_detach(w->comm);
@@ -80,6 +84,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->tokens);
     mem_free(w->targets);
     mem_free(w->parts);
+    mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);
     mem_free(w->pass_losses);
@@ -94,22 +99,23 @@ struct device *worker_device(const struct worker *w)
 }
 
 /* From order->step to order->until, or to a halt before it: train, with rounds in between.
- * *reached: how far. */
+ * *reached: how far. A round is applied before the next may begin, so where it would begin is a
+ * good place to halt: nothing is under way. */
 static enum shoal_status advance(struct worker *w, const struct order *order, int64_t *reached)
 {
-    const int64_t every = w->cfg->evolution.every;
+    const int64_t every = order->every;
     bool halts = false;
-    *reached = order->step;
-    while (*reached < order->until && !halts) {
+    w->round_s = clock_now_s();
+    for (*reached = order->step;;) {
         const int64_t round = (*reached / every + 1) * every;
         const int64_t next = round < order->until ? round : order->until;
         SHOAL_TRY(worker_train(w, *reached, next));
         *reached = next;
-        if (next == order->until) break;
-        SHOAL_TRY(worker_round(w, order, next, false));
+        if (next == order->until) return worker_round_drop(w);
         SHOAL_TRY(worker_halts(w, next, &halts));
+        if (halts) return SHOAL_OK;
+        SHOAL_TRY(worker_round(w, order, next, false));
     }
-    return SHOAL_OK;
 }
 
 /* Train as ordered and judge, or halt. */
@@ -147,10 +153,10 @@ enum shoal_status worker_run(struct worker *w)
         SHOAL_TRY(obey(w, &order));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
-        if (order.round && order.judged) SHOAL_TRY(worker_rescue(w, &order));
-        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, order.judged != 0));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return SHOAL_OK;
+        if (order.round && order.judged) SHOAL_TRY(worker_rescue(w, &order));
+        if (order.round) SHOAL_TRY(worker_round(w, &order, order.step, order.judged != 0));
         SHOAL_TRY(work(w, &order));
     }
 }

@@ -1,5 +1,6 @@
 /* worker_impl.h - what the files of worker share. Include only from src/worker/. */
 #pragma once
+#include "base/job.h"
 #include "comm/comm.h"
 #include "config/config.h"
 #include "data/data.h"
@@ -11,16 +12,50 @@
 #include "worker/slice.h"
 #include "worker/worker.h"
 
+/* Three slabs as one: an expert's weights and, where a rule needs them, its moments. */
+struct slabs {
+    float *weights, *m, *v; /* n_params f32 on the device; m and v NULL unless inherited */
+};
+
 /* An expert this worker owns, and what it remembers about it. */
 struct own {
     struct expert *expert;
     struct shard_past past; /* its judgings are owned */
     int64_t room;           /* rows allocated for them */
+    struct slabs outbox;    /* as they were when the round began; NULL without a delay */
 };
 
-/* Three slabs as one: an expert's weights and, where a rule needs them, its moments. */
-struct slabs {
-    float *weights, *m, *v; /* n_params f32 on the device; m and v NULL unless inherited */
+/* Elements of a slab. */
+struct range {
+    int64_t begin, end;
+};
+
+/* What a group is pulled toward in a round. */
+struct pull {
+    const struct evo_rule *rule;
+    enum param_group group;
+    struct range range[2]; /* its elements of the round's fragment; an empty one is not there */
+    int member;            /* K: the mean; -1: the group does not evolve now */
+    struct slabs slabs;    /* where the member's values are, for these ranges */
+};
+
+/* A round between its beginning and its application. Begun at `step`, when the experts' weights are
+ * taken; applied at `due`, as the difference it would have made then. */
+struct round {
+    bool pending;
+    int64_t step, due, every;
+    bool judged;     /* best and live are of this very step */
+    bool mean_fresh; /* mean.weights is of these weights already */
+    bool narrow;     /* a mean travels as differences from the last one, in evolution.wire */
+    int best;
+    int fragment;
+    struct live_set live;
+    struct pull pull[2];
+    double begun_s; /* clock */
+    double
+        trained_s;  /* training time since the last round began, stalls included; NAN: not known */
+    double stall_s; /* that this round kept from training */
+    double exchange_s; /* from beginning to the attractors' arrival */
 };
 
 struct worker {
@@ -40,8 +75,14 @@ struct worker {
     int32_t *tokens, *targets; /* (micro, context) on the host */
     struct slabs mean;         /* of the live experts; slabs NULL where nothing needs them */
     struct slabs inbox;        /* an attractor that came from another worker */
+    float *moved;              /* what a delayed round makes of an outbox; NULL without a delay */
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
     const float **parts;       /* n_own: the live experts' slabs that go into a sum */
+    int *parts_of;             /* workers: how many each brings */
+    struct round round;        /* the present or last one */
+    struct job *job;           /* carries a delayed round's exchange; NULL: it is done at once */
+    double round_s;            /* clock when training began after the last judging or round */
+    uint64_t told_moved;       /* bytes on the wire reported so far */
     double *fitness;           /* K + 1 members, at the last judging */
     double *alive;             /* K: whose last training loss was finite, during a round */
     struct slice judging;      /* of the held-out text */
@@ -68,27 +109,40 @@ enum shoal_status worker_judge(struct worker *w, int64_t step);
 /* Evaluate member order->best as judged at order->step, and report. Collective over the workers
  * when it is the recombinant; otherwise its owner works and the others do nothing. */
 enum shoal_status worker_eval(struct worker *w, const struct order *order);
-/* Exchange and evolve at `step`. `judged`: live and best are of this very step. Collective over the
- * workers. */
+/* Begin a round at `step`, and where nothing delays it, end it. `judged`: live and best are of this
+ * very step. Collective over the workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged);
 /* After a judging: give the experts that were not finite the best member's tensors of the groups
  * that no round brings them. Collective over the workers. */
 enum shoal_status worker_rescue(struct worker *w, const struct order *order);
-/* Whether all workers, which stand at `step` between two judgings, are to halt there: at least one
- * of them has been asked to. Collective over the workers. */
+/* Whether all workers, which stand at `step` between two judgings, before its round, are to halt
+ * there: at least one of them has been asked to. Collective over the workers. */
 enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts);
 /* Pass on what signals to this process ask for. Not collective. */
 enum shoal_status worker_pass_wishes(struct worker *w, int64_t step);
-/* Say that all stand at `step`, its round applied. Not collective. */
+/* Say that all stand at `step`, before its round. Not collective. */
 enum shoal_status worker_report_halt(struct worker *w, int64_t step);
+/* After an own expert's training step `step`: apply to it the round that is due. Not collective. */
+enum shoal_status worker_round_due(struct worker *w, struct own *own, int64_t step);
+/* After all own experts were trained to `step`: report the round that was applied. Not collective.
+ */
+enum shoal_status worker_round_done(struct worker *w, int64_t step);
+/* Let go of a round that has not been applied: the run ends before it is due. Not collective. */
+enum shoal_status worker_round_drop(struct worker *w);
+/* Bring the attractors of w->round to this worker: the part of a round that may run beside
+ * training. Collective over the workers. */
+enum shoal_status worker_fetch(struct worker *w);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 
-/* out.weights[begin .. end) = mean of the live experts' weights (likewise moments when asked for).
- * Collective over the workers. */
-enum shoal_status worker_mean(struct worker *w, const struct live_set *live, int64_t begin,
-                              int64_t end, bool with_moments);
+/* Where the values of an own expert are that a round exchanges. */
+struct slabs worker_sent(const struct worker *w, const struct own *own);
+/* mean.weights[range] = mean of the live experts' weights (likewise moments when asked for).
+ * narrow: as differences from what is there, which must be the same on all workers, in
+ * evolution.wire. Collective over the workers. */
+enum shoal_status worker_mean(struct worker *w, const struct live_set *live, struct range range,
+                              bool with_moments, bool narrow);
 
 /* Write best.h5 if this worker holds member `best`. Not collective. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);

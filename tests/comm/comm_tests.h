@@ -37,6 +37,7 @@ void test_sum_is_ordered(void **state);
 void test_sum_with_empty_workers(void **state);
 void test_sum_values_keep_what_is_not_finite(void **state);
 void test_bytes_are_counted(void **state);
+void test_means_of_rounded_differences(void **state);
 void test_traffic_is_foretold(void **state);
 
 /* Broadcasts and sums of slabs in few chunks, in as little time as they take. */

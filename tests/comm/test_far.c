@@ -28,6 +28,7 @@ static void exchange_everything(struct comm *c)
     test_sum_is_ordered(&state);
     test_sum_with_empty_workers(&state);
     test_bytes_are_counted(&state);
+    test_means_of_rounded_differences(&state);
     test_traffic_is_foretold(&state);
 }
 

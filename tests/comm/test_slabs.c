@@ -145,6 +145,62 @@ void slabs_in_short(struct comm *c)
     comm_set_chunk(c, WHOLE);
 }
 
+/* To eight significant bits, ties to even, by way of the C library. */
+static float rounded(double x)
+{
+    int exponent;
+    const double mantissa = frexp(x, &exponent);
+    return (float)ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+}
+
+/* The mean of `total` parts as differences from a base. */
+static void mean16(struct comm *c, int total, int64_t n, bool tells)
+{
+    const int me = comm_worker(c), workers = comm_workers(c);
+    const int first = evenly(me, workers, total), end = evenly(me + 1, workers, total);
+    const float *parts[16];
+    int parts_of[16];
+    for (int w = 0; w < workers; w++)
+        parts_of[w] = evenly(w + 1, workers, total) - evenly(w, workers, total);
+    float *there = new_there(c, total, n);
+    for (int p = first; p < end; p++)
+        parts[p - first] = new_there(c, p, n);
+    const struct comm_exchange x = {.kind = COMM_MEAN16,
+                                    .n = n,
+                                    .out = there,
+                                    .base = there,
+                                    .parts = parts,
+                                    .parts_of = tells ? parts_of : NULL,
+                                    .n_parts = end - first};
+    OK(comm_exchange(c, &x));
+    float *out = bring_back(c, there, n);
+    for (int64_t i = 0; i < n; i++) {
+        const float base = element(total, i);
+        float sum = 0;
+        for (int p = 0; p < total; p++)
+            sum += rounded(element(p, i) - base);
+        const float expected = base + 1.0f / (float)total * rounded(sum);
+        assert_true(out[i] == expected);
+    }
+    assert_true(out[n] == 77.0f);
+    for (int p = first; p < end; p++)
+        device_free(device_of(c), (void *)(uintptr_t)parts[p - first]);
+    mem_free(out);
+}
+
+void test_means_of_rounded_differences(void **state)
+{
+    struct comm *c = job(state);
+    if (!comm_is_worker(c)) return;
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        comm_set_chunk(c, chunks[chunk]);
+        for (int total = 1; total <= 6; total++)
+            mean16(c, total, 103, total % 2 == 0);
+    }
+    comm_set_chunk(c, WHOLE);
+    mean16(c, 5, 100003, true);
+}
+
 void test_sum_values_keep_what_is_not_finite(void **state)
 {
     struct comm *c = job(state);
@@ -193,6 +249,7 @@ void test_traffic_is_foretold(void **state)
     assert_true(sent_by_all(c) - before == comm_broadcast_traffic(workers, N));
     before = sent_by_all(c);
     sum(c, PARTS, evenly, N);
+    assert_true(fabs((double)comm_bytes_moved(c) - sent_by_all(c)) < 0.5);
     const double off = (sent_by_all(c) - before) - comm_sum_traffic(workers, PARTS, N);
     assert_true(fabs(off) <=
                 4.0 * PARTS * workers); /* a stripe is rounded by one element at most */

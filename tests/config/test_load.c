@@ -118,7 +118,10 @@ static const char *const refused_yaml[][2] = {
     {"evolution: {body: {crossover_by: expert}}\n",
      "must be one of tensor, row, element, found 'expert'"},
     {"evolution: {recombine: maybe}\n", "must be true or false, found 'maybe'"},
-    {"evolution: {delay: 1}\n", "evolution.delay must be 0 in this version, found '1'"},
+    {"evolution: {delay: -1}\n", "evolution.delay must be a whole number from 0 to 1000000000, "
+                                 "found '-1'"},
+    {"evolution: {every: 0}\n", "evolution.every must be auto or a whole number from 1 to "
+                                "1000000000, found '0'"},
     {"run: {name: \"a\\nb\"}\n", "run.name must be UTF-8 text"},
     {"run: {name: 0123456789012345678901234567890123456789012345678901234567890123}\n",
      "at most 63 bytes"},

@@ -154,7 +154,7 @@ static void check_answer(struct audit *a, const struct order *o)
     const bool stop = a->wish == WISH_STOP;
     RULE(o->step == step && !o->judged && oracle_find_halt(a->oracle, step),
          "an answer for step %lld to a halt at step %lld", (long long)o->step, (long long)step);
-    RULE(o->snapshot && o->stop == stop && !o->round && !o->eval && !o->save_best,
+    RULE(o->snapshot && o->stop == stop && o->round == !stop && !o->eval && !o->save_best,
          "a strange answer to a halt: snapshot %d, stop %d", o->snapshot, o->stop);
     RULE(o->until == (stop ? step : a->last.until), "train until %lld after the halt at step %lld",
          (long long)o->until, (long long)step);
@@ -396,9 +396,8 @@ void audit_commit(struct audit *a, const struct audit_index *index)
     const struct oracle_halt *h = is_halt ? oracle_find_halt(a->oracle, step) : NULL;
     RULE(index->n_shards == a->experts, "step %lld is committed with %d of %d shards on disk",
          (long long)step, index->n_shards, a->experts);
-    RULE(is_halt ? h && index->standing->round_done && index->digest == h->digest
-                 : j && index->digest == (index->standing->round_done ? j->digest_after_round
-                                                                      : j->digest_before),
+    RULE(!index->standing->round_done &&
+             (is_halt ? h && index->digest == h->digest : j && index->digest == j->digest),
          "the shards of step %lld hold weights of another time", (long long)step);
     RULE(is_champion(a, &index->best) || is_foretold(a, index),
          "best.h5 holds member %d of step %lld at the commit of step %lld, not %d of step %lld",

@@ -75,7 +75,7 @@ static void judge(struct loop *l, int64_t step)
         j->fitness[o->experts] = any_lives(l) ? physics_fitness(&o->physics, &l->mean) : NAN;
     }
     j->best = l->best = winner(o, j->fitness);
-    j->digest_before = j->digest_after_round = digest(l);
+    j->digest = digest(l);
 }
 
 /* Whom a group moves toward: the best, the mean, or one expert after the other; nobody dead. */
@@ -146,8 +146,8 @@ static int64_t stretch(struct loop *l, int64_t step)
         }
         step = next;
         if (next == until) break;
-        round_at(l, next);
         o->halts[o->n_halts++] = (struct oracle_halt){next, digest(l)};
+        round_at(l, next);
     }
     return step;
 }
@@ -176,7 +176,6 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
         if (l.best < 0 || step >= c->run.steps) break;
         rescue(&l);
         round_at(&l, step);
-        o->judgings[o->n_judgings - 1].digest_after_round = digest(&l);
     }
     free(l.experts);
     free(l.live);

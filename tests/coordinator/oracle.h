@@ -6,10 +6,9 @@
 
 struct oracle_judging {
     int64_t step;
-    double *fitness;             /* of every member */
-    int best;                    /* -1: none is finite, and the run ends here */
-    uint64_t digest_before;      /* of the population's weights when judged, */
-    uint64_t digest_after_round; /* and after the round at this step, if there is one */
+    double *fitness; /* of every member */
+    int best;        /* -1: none is finite, and the run ends here */
+    uint64_t digest; /* of the population's weights when judged */
 };
 
 struct oracle_round {
@@ -21,7 +20,7 @@ struct oracle_round {
 /* Where a run may halt between two judgings, and what the population is there. */
 struct oracle_halt {
     int64_t step;
-    uint64_t digest; /* after the round */
+    uint64_t digest; /* before the round */
 };
 
 struct oracle {

@@ -14,18 +14,11 @@ static bool evolves(const struct world *s)
            rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
 }
 
-/* What a worker does after a round: it writes its shards before it trains, and may halt where it
- * did not begin. */
-static enum stage after_round(const struct sim_worker *w)
-{
-    return w->step == w->task->step ? STAGE_SHARDS : STAGE_HALT;
-}
-
 int64_t sim_begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
 {
     w->step = step;
     w->judged = judged;
-    return go(w, evolves(s) ? STAGE_LIVE : after_round(w), GO_ON);
+    return go(w, evolves(s) ? STAGE_LIVE : STAGE_TRAIN, GO_ON);
 }
 
 /* The member that leads comes here for the dead of groups that do not evolve. */
@@ -65,7 +58,7 @@ int64_t sim_rescued(struct world *s, struct sim_worker *w)
 int64_t sim_ordered_round(struct world *s, struct sim_worker *w)
 {
     const struct order *o = w->task;
-    return o->round ? sim_begin_round(s, w, o->step, o->judged != 0) : go(w, STAGE_SHARDS, GO_ON);
+    return o->round ? sim_begin_round(s, w, o->step, o->judged != 0) : go(w, STAGE_TRAIN, GO_ON);
 }
 
 int64_t sim_find_live(struct world *s, struct sim_worker *w)
@@ -136,21 +129,14 @@ int64_t sim_fetched(struct world *s, struct sim_worker *w)
 int64_t sim_move(struct world *s, struct sim_worker *w)
 {
     const int *toward = w->toward;
-    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, after_round(w), GO_ON);
+    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, STAGE_TRAIN, GO_ON);
     audit_round(&s->audit, w->number, w->step, toward, w->live);
     for (int k = w->first; k < w->first + w->n_own; k++)
         for (int g = 0; g < PHYSICS_GROUPS; g++)
             if (toward[g] >= 0 && toward[g] != k)
                 physics_evolve(&s->experts[k].group[g], w->source[g], w->step,
                                !live_has(w->live, k));
-    return go(w, STAGE_SENT, world_work_us(s, w, MOVE_US));
-}
-
-/* The bytes that all have sent are added up for the report. */
-int64_t sim_sent(struct world *s, struct sim_worker *w)
-{
-    (void)group_enter(s, w, &(struct call_id){.kind = CALL_SENT, .step = w->step, .root = -1});
-    return go(w, STAGE_ROUND_DONE, group_leave(s, w));
+    return go(w, STAGE_ROUND_DONE, world_work_us(s, w, MOVE_US));
 }
 
 int64_t sim_round_done(struct world *s, struct sim_worker *w)
@@ -158,5 +144,5 @@ int64_t sim_round_done(struct world *s, struct sim_worker *w)
     const int member = w->toward[0] >= 0 ? w->toward[0] : w->toward[1];
     if (w->number == 0) say(s, w, REPORT_ROUND, member, w->step, 0.0);
     s->out->rounds += w->number == 0;
-    return go(w, after_round(w), GO_ON);
+    return go(w, STAGE_TRAIN, GO_ON);
 }

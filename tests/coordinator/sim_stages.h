@@ -75,5 +75,4 @@ int64_t sim_choose(struct world *s, struct sim_worker *w);
 int64_t sim_fetch(struct world *s, struct sim_worker *w);
 int64_t sim_fetched(struct world *s, struct sim_worker *w);
 int64_t sim_move(struct world *s, struct sim_worker *w);
-int64_t sim_sent(struct world *s, struct sim_worker *w);
 int64_t sim_round_done(struct world *s, struct sim_worker *w);

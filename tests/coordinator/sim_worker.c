@@ -62,10 +62,10 @@ static int64_t best_written(struct world *s, struct sim_worker *w)
 static int64_t eval(struct world *s, struct sim_worker *w)
 {
     const struct order *o = w->task;
-    if (!o->eval) return go(w, STAGE_RESCUE, GO_ON);
+    if (!o->eval) return go(w, STAGE_SHARDS, GO_ON);
     if (!is_mean(s, o->best))
         return owns(w, o->best) ? go(w, STAGE_EVAL_DONE, world_work_us(s, w, JUDGE_US))
-                                : go(w, STAGE_RESCUE, GO_ON);
+                                : go(w, STAGE_SHARDS, GO_ON);
     need_mean(s, w);
     (void)group_enter(
         s, w, &(struct call_id){.kind = CALL_EVAL, .step = o->step, .member = o->best, .root = -1});
@@ -76,7 +76,7 @@ static int64_t eval_done(struct world *s, struct sim_worker *w)
 {
     const struct order *o = w->task;
     if (holds(s, w, o->best)) say(s, w, REPORT_EVAL, o->best, o->step, 1.0);
-    return go(w, STAGE_RESCUE, GO_ON);
+    return go(w, STAGE_SHARDS, GO_ON);
 }
 
 /* ---- halts ---- */
@@ -105,8 +105,8 @@ static int64_t halt(struct world *s, struct sim_worker *w)
 
 static int64_t halted(struct world *s, struct sim_worker *w)
 {
-    if (!w->call->asked) return go(w, STAGE_TRAIN, GO_ON);
-    if (w->number == 0) say_count(s, w, REPORT_HALTED, w->step, 1);
+    if (!w->call->asked) return sim_begin_round(s, w, w->step, false);
+    if (w->number == 0) say_count(s, w, REPORT_HALTED, w->step, 0);
     return go(w, STAGE_OBEY, GO_ON);
 }
 
@@ -138,14 +138,14 @@ static int64_t next(struct world *s, struct sim_worker *w)
 {
     (void)s;
     w->step = w->task->step;
-    return w->task->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_TRAIN, GO_ON);
+    return w->task->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_RESCUE, GO_ON);
 }
 
 /* ---- training and judging ---- */
 
 static int64_t train(struct world *s, struct sim_worker *w)
 {
-    const int64_t every = s->sim->config.evolution.every, until = w->task->until;
+    const int64_t every = w->task->every, until = w->task->until;
     const int64_t round = (w->step / every + 1) * every;
     w->own = 0;
     if (w->step >= until) return go(w, STAGE_JUDGE, GO_ON);
@@ -162,9 +162,8 @@ static int64_t trained(struct world *s, struct sim_worker *w)
     for (int64_t step = (w->step / log + 1) * log; step <= w->next; step += log)
         say(s, w, REPORT_STEP, expert, step, 1.0);
     if (++w->own < w->n_own) return world_work_us(s, w, TRAIN_US);
-    if (w->next < w->task->until) return sim_begin_round(s, w, w->next, false);
     w->step = w->next;
-    return go(w, STAGE_TRAIN, GO_ON);
+    return go(w, w->step < w->task->until ? STAGE_HALT : STAGE_TRAIN, GO_ON);
 }
 
 static int64_t judge(struct world *s, struct sim_worker *w)
@@ -244,7 +243,6 @@ static const struct {
     [STAGE_FETCH] = {"fetch", sim_fetch},
     [STAGE_FETCHED] = {"fetched", sim_fetched},
     [STAGE_MOVE] = {"move", sim_move},
-    [STAGE_SENT] = {"add up bytes", sim_sent},
     [STAGE_ROUND_DONE] = {"round done", sim_round_done},
     [STAGE_HALT] = {"agree to halt", halt},
     [STAGE_HALTED] = {"halt or train", halted},

@@ -181,7 +181,7 @@ static void an_index_holds_what_a_restart_needs(void **state)
     assert_int_equal(written->keep, 3);
     assert_non_null(strstr(written->config, "experts: 2"));
     const struct standing *standing = &written->index.standing;
-    assert_true(standing->step == 20 && standing->best == 2 && standing->round_done == 1);
+    assert_true(standing->step == 20 && standing->best == 2 && standing->round_done == 0);
     assert_true(standing->champion == 1 && standing->champion_step == 0);
     assert_true(standing->champion_fitness == 4.0 && standing->best_fitness == 4.5);
     assert_true(standing->live.word[0] == 2);
@@ -312,7 +312,7 @@ static void a_signalled_run_ends_where_it_halts(void **state)
     assert_int_equal(say(f, report(REPORT_WROTE, 0, 10, 0.0, 0)), SHOAL_OK);
     assert_int_equal(say(f, report(REPORT_WROTE, 1, 10, 0.0, 0)), SHOAL_OK);
     const struct standing *standing = &fake_index()->index.standing;
-    assert_true(standing->step == 10 && standing->judged_step == 0 && standing->round_done);
+    assert_true(standing->step == 10 && standing->judged_step == 0 && !standing->round_done);
     assert_int_equal(fake_index()->index.n_judgings, 1);
     assert_int_equal(count_lines(f, "\"why\":\"SIGTERM to worker 3\"}"), 1);
 }

@@ -152,7 +152,6 @@ static void the_oracle_knows_a_small_run(void **state)
         assert_int_equal(o.rounds[i].live[0], 3);
     }
     assert_int_equal(oracle_round_from(&o, 6), 2);
-    assert_true(o.judgings[2].digest_before == o.judgings[2].digest_after_round);
     oracle_free(&o);
 }
 

@@ -22,7 +22,6 @@ enum stage {
     STAGE_FETCH,
     STAGE_FETCHED,
     STAGE_MOVE,
-    STAGE_SENT,
     STAGE_ROUND_DONE,
     STAGE_HALT,
     STAGE_HALTED,
@@ -81,7 +80,6 @@ enum call_kind {
     CALL_FETCH,
     CALL_RESCUE,
     CALL_ADD,
-    CALL_SENT,
     CALL_HALT,
     CALL_FITNESS,
     CALL_PASSES

@@ -83,6 +83,7 @@ void population_make(struct population *p, int number, int threads)
                                 .moments = MOMENTS_KEEP};
     p->args = (struct evolve_args){.rule = &p->rule,
                                    .group = GROUP_BODY,
+                                   .end = p->table->n_params,
                                    .attractor = p->attractor,
                                    .attractor_m = p->attractor_m,
                                    .attractor_v = p->attractor_v,

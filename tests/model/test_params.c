@@ -347,6 +347,37 @@ static void digest_sees_order_sign_and_length(void **state)
     fixture_close(&f);
 }
 
+/* Parts begin at tensors, follow each other, and none is larger than its share and one tensor. */
+static void fragments_cut_at_tensors(void **state)
+{
+    (void)state;
+    const enum arch archs[] = {ARCH_GPT2, ARCH_LLAMA};
+    for (int a = 0; a < 2; a++) {
+        struct param_table *t;
+        const struct gpt_shape shape = odd(archs[a]);
+        require_ok(param_table_create(&shape, &t));
+        int64_t largest = 0;
+        for (int i = 0; i < t->n_tensors; i++) {
+            const int64_t n = t->tensor[i].rows * t->tensor[i].cols;
+            if (n > largest) largest = n;
+        }
+        for (int fragments = 1; fragments < 2 * t->n_tensors; fragments++) {
+            assert_int_equal(param_fragment(t, 0, fragments), 0);
+            assert_int_equal(param_fragment(t, fragments, fragments), t->n_params);
+            for (int i = 0; i < fragments; i++) {
+                const int64_t from = param_fragment(t, i, fragments);
+                const int64_t to = param_fragment(t, i + 1, fragments);
+                bool at_tensor = from == t->n_params;
+                for (int k = 0; k < t->n_tensors; k++)
+                    at_tensor = at_tensor || t->tensor[k].offset == from;
+                assert_true(at_tensor && from <= to);
+                assert_true(to - from <= t->n_params / fragments + largest + 64);
+            }
+        }
+        param_table_destroy(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +392,7 @@ int main(void)
         cmocka_unit_test(initial_weights_are_keyed_by_element),
         cmocka_unit_test(initialisation_depends_on_seed_and_stream_only),
         cmocka_unit_test(digest_sees_order_sign_and_length),
+        cmocka_unit_test(fragments_cut_at_tensors),
     };
     return cmocka_run_group_tests_name("params", tests, NULL, NULL);
 }

@@ -132,14 +132,14 @@ class Resume(RunTest):
 
 class Broken(RunTest):
     def test_an_expert_that_died_is_replaced(self):
-        """Weights that are not finite spoil neither the mean nor the run."""
+        """Weights that become not finite spoil neither the mean nor the run."""
         run = self.train("poison")
         Resume.forget(run, 60)
         with h5py.File(shard_path(run, 2, 40), "r+") as file:
             def poison(_, item):
                 if isinstance(item, h5py.Dataset):
                     item[...] = np.full(item.shape, np.nan, item.dtype)
-            file["params"].visititems(poison)
+            file["optim"].visititems(poison)
         self.train("poison", resume=True, ranks=3)
         fitness = judgings(run)
         self.assertNotIn(None, fitness[60])

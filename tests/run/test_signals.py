@@ -11,7 +11,7 @@ import h5py
 from harness import (ENVIRONMENT, EVERY_OPERATOR, SHOAL, RunTest, children, command, differences, events,
                      judgings, kill_all, wait_until)
 
-STEPS, JUDGE = 160, 80
+STEPS, JUDGE = 120, 60
 # Judged seldom, so that signals find it between two judgings.
 SETS = [f"run.steps={STEPS}", f"evolution.judge={JUDGE}", "evolution.every=5",
         f"snapshot.every={JUDGE}", "run.log=1"]
@@ -67,7 +67,7 @@ class Signals(RunTest):
         with h5py.File(run / "latest", "r") as file:
             return int(file.attrs["step"]), int(file.attrs["judged_step"])
 
-    def stop_and_resume(self, name, number, whom, sets=(), ranks=1, again=None):
+    def stop_and_resume(self, name, number, whom, sets=(), ranks=1, again=None, between=True):
         """Signal a run, see it stop in order between judgings, resume it, compare with a whole."""
         whole = self.whole(sets)
         run, process = self.begin_and_wait(name, sets, ranks)
@@ -78,8 +78,11 @@ class Signals(RunTest):
         self.assertIn(f"stopped ({signal.Signals(number).name}", output)
         self.assertIn(f"resume: shoal train {run}/config.yaml --resume", output)
         step, judged = self.newest(run)
-        self.assertTrue(10 <= step < JUDGE, step)
-        self.assertEqual((step % 5, judged), (0, 0))
+        if between:
+            self.assertTrue(10 <= step < JUDGE, step)
+            self.assertEqual((step % 5, judged), (0, 0))
+        else:
+            self.assertEqual((step, judged), (JUDGE, JUDGE))
         self.assertIn("why", events(run, "end")[-1])
         self.train(run.name, [*SETS, *sets], resume=True, ranks=again or ranks)
         self.assertEqual(events(run, "start")[-1]["step"], step)
@@ -105,8 +108,14 @@ class Signals(RunTest):
         self.assertEqual(sorted(set(saved)), saved)
 
     def test_one_worker_only(self):
+        """And a round that was begun is applied before the run halts."""
         self.stop_and_resume("worker", signal.SIGINT, lambda process: ranks_of(process)[-1:],
-                             EVERY_OPERATOR, ranks=3, again=4)
+                             ["evolution.delay=3", "evolution.fragments=2"], ranks=3, again=2)
+
+    def test_narrow_wire(self):
+        """What travels as differences begins anew at a judging only, so the run stops there."""
+        self.stop_and_resume("narrow", signal.SIGTERM, ranks_of,
+                             ["evolution.wire=bf16", "evolution.delay=1"], between=False)
 
     def test_independent_experts(self):
         """Also where nothing is exchanged in rounds."""

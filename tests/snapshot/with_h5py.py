@@ -14,7 +14,8 @@ SHARD_ATTRIBUTES = {
 INDEX_ATTRIBUTES = {
     "format": str, "format_version": np.int64, "run_id": str, "step": np.int64, "experts": np.int64,
     "members": np.int64, "workers": np.int64, "time_s": np.float64, "best": np.int64,
-    "best_fitness": np.float64, "round_done": np.int64, "judged_step": np.int64, "champion": np.int64,
+    "best_fitness": np.float64, "round_done": np.int64, "judged_step": np.int64,
+    "every": np.int64, "champion": np.int64,
     "champion_step": np.int64, "champion_fitness": np.float64, "config": str, "created": str,
     "shoal_version": str, "text_checksum": np.int64}
 

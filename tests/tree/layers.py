@@ -7,7 +7,7 @@ import sys
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 
 SCALARS = ["config/config.h"]  # what a decision may depend on
-LEDGER = ["evo/plan.h", "evo/live.h", "evo/ledger.h", "evo/protocol.h"]
+LEDGER = ["evo/plan.h", "evo/cadence.h", "evo/live.h", "evo/ledger.h", "evo/protocol.h"]
 MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h", "model/flops.h"]
 DATA = ["data/data.h", "data/tokenize.h", "data/tokenizer.h"]
 SNAPSHOT = ["snapshot/index.h", "snapshot/interchange.h", "snapshot/shard.h"]
@@ -29,6 +29,7 @@ ALLOWED = [
     ("model/", SCALARS + KERNELS),
     ("optim/outlier.", SCALARS + OUTLIER + [ALONE]),
     ("optim/", SCALARS + KERNELS + MODEL),
+    ("evo/cadence.", SCALARS + LEDGER + [ALONE]),
     ("evo/live.", SCALARS + LEDGER + [ALONE]),
     ("evo/plan.", SCALARS + LEDGER + [ALONE]),
     ("evo/ledger.", SCALARS + LEDGER + [ALONE]),

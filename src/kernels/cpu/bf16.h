@@ -1,8 +1,7 @@
-/* bf16.h - bfloat16 <-> float32: in plain integer arithmetic, and in whole vectors of AVX-512. */
+/* bf16.h - bfloat16 <-> float32 in whole vectors of AVX-512, beside base/bf16.h. */
 #pragma once
 #include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
+#include "base/bf16.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -11,23 +10,6 @@
  * none): it must be compiled for each constant, or its loops keep a branch and stay scalar. Left to
  * themselves compilers share one copy of the longer ones. */
 #define SPECIALISED static inline __attribute__((always_inline))
-
-static inline float bf16_to_f32(uint16_t half)
-{
-    const uint32_t bits = (uint32_t)half << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* Round to nearest even; a NaN stays a NaN (quiet, sign and upper payload kept). */
-static inline uint16_t bf16_from_f32(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u), quiet = bits | 0x400000u;
-    return (uint16_t)((f != f ? quiet : rounded) >> 16);
-}
 
 #if defined(__AVX512F__)
 SPECIALISED __m512 bf16_to_f32_x16(__m256i half)
