@@ -70,7 +70,7 @@ enum shoal_status optim_step(const struct config *c, struct expert *e, struct gp
     SHOAL_CHECK(gpt_grads(g), SHOAL_EARG, "optimiser: the model was created for judging only");
     SHOAL_TRY(kernel_sumsq(e->dev, &sumsq, gpt_grads(g), e->table->n_params));
     e->step++;
-    result->lr = optim_lr(c, e->step);
+    result->lr = optim_lr(c, e->step) * e->lr_scale;
     result->grad_norm = sqrt(sumsq);
     result->skip = outlier_judge(outlier, c->train.skip, c->train.skip_window,
                                  (struct outlier_row){loss, result->grad_norm});

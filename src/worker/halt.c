@@ -4,6 +4,7 @@
  * saw: if one of them has been asked, all halt, at this step. Nobody is told a step beforehand: a
  * worker that had passed it could wait in an exchange for one that stands at it, for ever. */
 #include <signal.h>
+#include <string.h>
 #include "base/signals.h"
 #include "worker/worker_impl.h"
 
@@ -29,14 +30,16 @@ enum shoal_status worker_pass_wishes(struct worker *w, int64_t step)
 
 enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
 {
-    struct order order;
+    unsigned char record[COMM_MAX_RECORD]; /* w->record still holds the order at hand */
+    struct order order = {0};
     double asked = 0;
     bool got = false;
     *halts = false;
     /* Resumed here, means could not travel as differences from the last one: see worker_mean. */
     if (w->cfg->evolution.wire == WIRE_BF16) return SHOAL_OK;
     SHOAL_TRY(worker_pass_wishes(w, step));
-    SHOAL_TRY(comm_poll(w->comm, &order, order_bytes(w->cfg->population.experts), &got));
+    SHOAL_TRY(comm_poll(w->comm, record, order_record_bytes(w->cfg), &got));
+    if (got) memcpy(&order, record, order_bytes(w->cfg->population.experts));
     SHOAL_CHECK(!got || order.halt, SHOAL_EPEER,
                 "an order for step %lld came while this worker trained at step %lld: start all "
                 "ranks from the same build",

@@ -15,24 +15,31 @@ static enum shoal_status take_batch(struct worker *w, struct expert *e)
     return SHOAL_OK;
 }
 
-/* One optimiser step: gradients summed over micro-batches, then AdamW. *loss: nats per token. */
-static enum shoal_status learn(struct worker *w, struct own *own, double *loss,
-                               struct optim_result *result)
+enum shoal_status worker_gradients(struct worker *w, struct expert *e, int replicas, double *loss)
 {
-    struct expert *e = own->expert;
     const int passes = w->cfg->train.batch / w->micro;
+    const float scale = 1.0f / ((float)passes * (float)replicas);
     double sum = 0;
     for (int i = 0; i < passes; i++) {
         double part = 0;
         SHOAL_TRY(take_batch(w, e));
-        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, 1.0f / (float)passes, &part));
+        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, scale, &part));
         sum += part;
     }
     *loss = sum / passes;
+    return SHOAL_OK;
+}
+
+/* One optimiser step. *loss: nats per token. */
+static enum shoal_status learn(struct worker *w, struct own *own, double *loss,
+                               struct optim_result *result)
+{
+    struct expert *e = own->expert;
+    SHOAL_TRY(worker_gradients(w, e, 1, loss));
     return optim_step(w->cfg, e, w->gpt, *loss, &own->past.outlier, result);
 }
 
-static enum shoal_status report_step(struct worker *w, const struct expert *e, int64_t step,
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, int64_t step,
                                      double loss, const struct optim_result *result,
                                      double tokens_per_s)
 {
@@ -75,7 +82,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         own->past.last_loss = result.skip == SKIP_NOT_FINITE ? NAN : loss;
         SHOAL_TRY(worker_round_due(w, own, step));
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
-            SHOAL_TRY(report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
+            SHOAL_TRY(worker_report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
     }
     return SHOAL_OK;
 }
@@ -83,6 +90,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)
 {
     w->mean_fresh = false;
+    if (w->parallel) return parallel_train(w, from, to);
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(train_one(w, &w->own[i], from, to));
     return worker_round_done(w, to);

@@ -151,8 +151,8 @@ static void trace_actions(const struct world *s, const struct event *event, cons
 {
     const struct report *r = &event->report;
     const struct order *o = &a->order;
-    const char *const kind[] = {"?",     "step",   "fitness", "eval",  "round",
-                                "wrote", "device", "wish",    "halted"};
+    const char *const kind[] = {"?",     "step",    "fitness", "eval", "round",
+                                "wrote", "lineage", "device",  "wish", "halted"};
     if (event->kind == EVENT_WISH)
         world_trace(s, "the coordinator is asked to %s%s", wish_text[event->wish],
                     a->late ? " (late)" : "");

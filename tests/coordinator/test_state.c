@@ -92,6 +92,37 @@ static void what_is_not_finite_never_wins(void **state)
     coordinator_state_destroy(&s);
 }
 
+/* The experts, best first, travel with every order where a rule compares them: after a resumption
+ * as the last judging before it found. */
+static void the_ranking_goes_with_the_order(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    struct actions a = machine_start(s);
+    assert_null(a.ranked);
+    coordinator_state_destroy(&s);
+
+    struct config c;
+    machine_config(&c, &plain);
+    c.evolution.io.attractor = ATTRACT_PAIR;
+    assert_int_equal(coordinator_state_create(&c, NULL, NULL, 0, &s), SHOAL_OK);
+    a = machine_start(s);
+    for (int k = 0; k < 3; k++)
+        assert_int_equal(a.ranked[k], k);
+    a = machine_judge(s, (double[]){3.0, NAN, 1.0, 2.0}, 4, 0, 0.0);
+    const uint16_t best_first[] = {2, 0, 1}; /* the last member is the mean */
+    assert_memory_equal(a.ranked, best_first, sizeof best_first);
+    struct standing standing;
+    coordinator_standing(s, &standing);
+    coordinator_state_destroy(&s);
+
+    struct judging row = {.best = 2, .fitness = (double[]){3.0, NAN, 1.0, 2.0}};
+    assert_int_equal(coordinator_state_create(&c, &standing, &row, 1, &s), SHOAL_OK);
+    a = machine_start(s);
+    assert_memory_equal(a.ranked, best_first, sizeof best_first);
+    coordinator_state_destroy(&s);
+}
+
 static void all_diverged_ends_the_run_with_advice(void **state)
 {
     (void)state;
@@ -346,97 +377,6 @@ static void a_finished_run_only_stops(void **state)
     coordinator_state_destroy(&s);
 }
 
-static struct actions wish_for(struct coordinator_state *s, enum wish wish)
-{
-    const struct event event = {.kind = EVENT_WISH, .wish = wish};
-    struct actions a;
-    assert_int_equal(coordinator_step(s, &event, &a), SHOAL_OK);
-    return a;
-}
-
-static struct actions say_count(struct coordinator_state *s, enum report_kind kind, int64_t step,
-                                int64_t count)
-{
-    const struct event event = {.kind = EVENT_REPORT,
-                                .report = {.kind = kind, .step = step, .count = {count}}};
-    struct actions a;
-    assert_int_equal(coordinator_step(s, &event, &a), SHOAL_OK);
-    return a;
-}
-
-/* Saved at one halt, stopped at another, resumed from there. */
-static void wishes_are_granted_at_halts(void **state)
-{
-    (void)state;
-    struct coordinator_state *s = machine_new(&plain);
-    struct standing standing;
-    int64_t n;
-    assert_true(wish_for(s, WISH_STOP).late); /* before the start */
-    (void)machine_start(s);
-    (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
-    assert_true(say_count(s, REPORT_HALTED, 10, 1).late); /* nobody asked */
-    struct actions a = wish_for(s, WISH_SNAPSHOT);
-    assert_true(a.send && a.order.halt && !a.late);
-    assert_true(wish_for(s, WISH_SNAPSHOT).late);
-    assert_true(say_count(s, REPORT_HALTED, 0, 1).late);
-    assert_true(say_count(s, REPORT_HALTED, 40, 1).late);
-    a = say_count(s, REPORT_HALTED, 20, 1);
-    check_order(&a,
-                (struct expected){.step = 20, .until = 40, .best = 1, .round = 1, .snapshot = 1});
-    assert_false(a.order.halt || a.order.judged);
-    assert_true(say_count(s, REPORT_HALTED, 20, 1).late);
-    assert_true(say_count(s, REPORT_WISH, 20, WISH_SNAPSHOT).late); /* granted */
-
-    a = say_count(s, REPORT_WISH, 25, WISH_STOP);
-    assert_true(a.send && a.order.halt);
-    assert_false(say_count(s, REPORT_HALTED, 30, 1).send); /* the shards of step 20 come first */
-    a = machine_write(s, 3, 20);
-    assert_true(a.commit_step == 20 && !a.finished);
-    check_order(&a,
-                (struct expected){.step = 30, .until = 30, .best = 1, .snapshot = 1, .stop = 1});
-    (void)coordinator_snapshot(s, &standing, &n);
-    assert_true(standing.step == 20 && standing.judged_step == 0 && !standing.round_done && n == 1);
-    a = machine_write(s, 3, 30);
-    assert_true(a.commit && a.commit_step == 30 && a.finished);
-    assert_true(wish_for(s, WISH_STOP).late);
-
-    struct coordinator_state *again = resumed(s, &plain);
-    a = machine_start(again);
-    /* Its round is not one after a judging. */
-    check_order(&a, (struct expected){.step = 30, .until = 40, .best = 1, .round = 1});
-    assert_false(a.order.judged);
-    coordinator_state_destroy(&again);
-    coordinator_state_destroy(&s);
-}
-
-static void wishes_are_granted_at_judgings(void **state)
-{
-    (void)state;
-    struct machine_shape shape = plain;
-    shape.eval_every = 80;
-    struct coordinator_state *s = machine_new(&shape);
-    (void)machine_start(s);
-    assert_true(wish_for(s, WISH_SNAPSHOT).order.halt);
-    struct actions a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
-    check_order(
-        &a, (struct expected){.until = 40, .best = 1, .save_best = 1, .round = 1, .snapshot = 1});
-    (void)machine_write(s, 3, 0);
-    a = wish_for(s, WISH_SNAPSHOT);
-    assert_true(a.send && a.order.halt);
-    assert_false(wish_for(s, WISH_STOP).send); /* news, but the workers are asked already */
-    a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 40, 0.0);
-    check_order(&a,
-                (struct expected){.step = 40, .until = 40, .best = 1, .snapshot = 1, .stop = 1});
-    assert_false(a.order.eval); /* there is no time to lose */
-    (void)machine_write(s, 3, 40);
-    struct coordinator_state *again = resumed(s, &shape);
-    a = machine_start(again);
-    check_order(&a, (struct expected){.step = 40, .until = 80, .best = 1, .round = 1});
-    assert_true(a.order.judged);
-    coordinator_state_destroy(&again);
-    coordinator_state_destroy(&s);
-}
-
 static void starting_twice_is_refused(void **state)
 {
     (void)state;
@@ -453,6 +393,7 @@ int main(void)
         cmocka_unit_test(a_run_from_start_to_end),
         cmocka_unit_test(the_first_of_equals_stays_champion),
         cmocka_unit_test(what_is_not_finite_never_wins),
+        cmocka_unit_test(the_ranking_goes_with_the_order),
         cmocka_unit_test(all_diverged_ends_the_run_with_advice),
         cmocka_unit_test(arrival_does_not_matter),
         cmocka_unit_test(strange_reports_are_ignored),
@@ -464,8 +405,6 @@ int main(void)
         cmocka_unit_test(resume_repeats_the_round_but_not_the_judging),
         cmocka_unit_test(a_stopped_run_can_be_lengthened),
         cmocka_unit_test(a_finished_run_only_stops),
-        cmocka_unit_test(wishes_are_granted_at_halts),
-        cmocka_unit_test(wishes_are_granted_at_judgings),
         cmocka_unit_test(starting_twice_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
