@@ -70,7 +70,8 @@ enum shoal_status comm_share(struct comm *c, void *data, size_t bytes);
 /* ---- records -----------------------------------------------------------------------------------
  */
 
-/* In a world of one: what to do with a record sent to the coordinator. Called from comm_report. */
+/* In a world of one: what to do with a record sent to the coordinator. Called from comm_report, and
+ * from comm_poll with none. */
 typedef enum shoal_status (*comm_local_fn)(void *owner, const void *record, size_t bytes);
 void comm_set_local(struct comm *c, comm_local_fn hear, void *owner);
 
@@ -84,6 +85,9 @@ enum shoal_status comm_hear(struct comm *c, void *record, size_t *bytes, int *wo
 enum shoal_status comm_order(struct comm *c, const void *record, size_t bytes);
 /* Worker: wait for the next order. bytes must agree with what was sent. Not collective. */
 enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes);
+/* Worker: take an order if there is one. In a world of one the local handler is called first, with
+ * no record (NULL, 0 bytes), so that it may give one. Not collective. */
+enum shoal_status comm_poll(struct comm *c, void *record, size_t bytes, bool *got);
 
 /* ---- slabs: collective over the live workers ---------------------------------------------------
  */

@@ -180,6 +180,15 @@ enum shoal_status comm_await(struct comm *c, int rank, enum comm_tag tag, void *
     return SHOAL_OK;
 }
 
+static enum shoal_status check_size(size_t came, size_t expected)
+{
+    SHOAL_CHECK(came == expected, SHOAL_EPEER,
+                "an order of %zu bytes came where %zu were expected: start all ranks from the "
+                "same build",
+                came, expected);
+    return SHOAL_OK;
+}
+
 enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes)
 {
     size_t came = 0;
@@ -189,9 +198,24 @@ enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes)
     } else {
         SHOAL_TRY(await_order(c, record, bytes, &came));
     }
-    SHOAL_CHECK(came == bytes, SHOAL_EPEER,
-                "an order of %zu bytes came where %zu were expected: start all ranks from the "
-                "same build",
-                came, bytes);
-    return SHOAL_OK;
+    return check_size(came, bytes);
+}
+
+enum shoal_status comm_poll(struct comm *c, void *record, size_t bytes, bool *got)
+{
+    size_t came = 0;
+    int waiting = 0;
+    MPI_Status status;
+    *got = false;
+    if (c->world_size == 1) {
+        SHOAL_TRY(c->hear(c->owner, NULL, 0));
+        if (c->queue_count == 0) return SHOAL_OK;
+        SHOAL_TRY(take_queued(c, record, bytes, &came));
+    } else {
+        COMM_TRY(MPI_Iprobe(0, COMM_TAG_ORDER, c->records, &waiting, &status));
+        if (!waiting) return SHOAL_OK;
+        SHOAL_TRY(receive(c, record, bytes, &status, &came));
+    }
+    *got = true;
+    return check_size(came, bytes);
 }

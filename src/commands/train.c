@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/signals.h"
 #include "commands/args.h"
 #include "commands/commands.h"
 #include "comm/comm.h"
@@ -284,6 +285,7 @@ enum shoal_status command_train(int argc, char **argv)
     SHOAL_GOTO(mem_alloc(sizeof *r, "a run", &r));
     SHOAL_GOTO(comm_open(&argc, &argv, &r->comm));
     if (comm_world_size(r->comm) > 1) log_set_rank(comm_world_rank(r->comm));
+    signals_watch();
     SHOAL_GOTO(train(r, &q));
 done:
     if (r) {

@@ -81,6 +81,7 @@ struct config {
         int64_t seed;
         int64_t steps;  /* optimiser steps of every expert */
         double minutes; /* stop at the first judging after this; 0: no limit */
+        double margin;  /* minutes before the end of a batch job at which to stop */
         int64_t log;    /* steps between two "step" records of an expert */
     } run;
     struct {
@@ -181,7 +182,7 @@ void config_help(FILE *to);
  * threads. */
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
- * run.minutes, run.log, run.out, data.vocab, train.wsd_decay, train.skip*, train.recompute, eval.*,
- * snapshot.*, device, transport, threads) are ignored; any other difference is SHOAL_ECONFIG naming
- * key, old and new value. */
+ * run.minutes, run.margin, run.log, run.out, data.vocab, train.wsd_decay, train.skip*,
+ * train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any other
+ * difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

@@ -83,6 +83,8 @@ const struct option option_table[] = {
      .help = "optimiser steps of every expert"},
     {NUMBER(run.minutes, 0, 1e6), .fallback = "0", .flags = OPTION_RESUMABLE,
      .help = "stop at the first judging after this many minutes; 0: no limit"},
+    {NUMBER(run.margin, 0, 1e6), .fallback = "5", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
+     .help = "in a Slurm job, save and stop this many minutes before its time is over"},
     {NUMBER(run.log, 1, 1e9), .fallback = "10", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
      .help = "steps between two step records in metrics.jsonl"},
 

@@ -75,7 +75,9 @@ struct run_summary {
     int champion;
     int64_t champion_step;
     double champion_fitness;
-    const char *best_path; /* borrowed */
+    const char *best_path;   /* borrowed */
+    const char *why;         /* it stopped before its end; "": nobody said so; borrowed */
+    const char *config_path; /* of the run, to resume with; borrowed */
 };
 /* Some lines, separated by newlines. */
 void format_summary(char *out, size_t bytes, const struct run_summary *s);

@@ -13,6 +13,7 @@
 #include "coordinator/metrics.h"
 #include "coordinator/state.h"
 #include "coordinator/track.h"
+#include "coordinator/wishes.h"
 
 _Static_assert(sizeof(struct order) + SHOAL_MAX_EXPERTS * sizeof(uint16_t) <= COMM_MAX_RECORD,
                "an order is one record");
@@ -44,7 +45,8 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
-    struct shard_mark *shards;            /* owned; of the newest ordered snapshot */
+    struct shard_mark *shards; /* owned; of the newest ordered snapshot */
+    struct wishes wishes;
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
 
@@ -55,6 +57,26 @@ static double run_time(const struct coordinator *c)
 
 /* ---- what the state machine asks for ---- */
 
+/* A diverged expert begins again as the best member; that should not go unseen. */
+static void tell_diverged(const struct coordinator *c, const struct judging *judged)
+{
+    char best[FORMAT_WORD];
+    format_member(best, judged->best, c->config.population.experts);
+    for (int k = 0; judged->best >= 0 && k < c->config.population.experts; k++)
+        if (!isfinite(judged->fitness[k]))
+            log_warn("expert %d has diverged at step %lld and begins again as the best member (%s)",
+                     k, (long long)judged->step, best);
+}
+
+/* The run ends because nobody is finite: say from where it could go on. */
+static enum shoal_status name_last_snapshot(const struct coordinator *c, enum shoal_status failed)
+{
+    char path[SHOAL_MAX_PATH];
+    if (failed != SHOAL_ENUMERIC || c->committed < 0) return failed;
+    if (run_index_path(path, c->config.run.out, c->committed) != SHOAL_OK) return failed;
+    return SHOAL_FAIL(failed, "%s; the last good snapshot is %s", shoal_failure_text(), path);
+}
+
 static enum shoal_status record_judging(struct coordinator *c, const struct judging *judged)
 {
     const int members = coordinator_members(&c->config);
@@ -63,6 +85,7 @@ static enum shoal_status record_judging(struct coordinator *c, const struct judg
     coordinator_standing(c->state, &standing);
     track_judging(&c->track, judged, members, &standing, &row);
     display_judging(c->display, &row);
+    tell_diverged(c, judged);
     return metrics_write_judging(c->metrics, judged->time_s, judged, c->config.population.experts,
                                  members, &standing, c->judging_s);
 }
@@ -127,10 +150,11 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
 
 static enum shoal_status end_run(struct coordinator *c)
 {
-    char best_path[SHOAL_MAX_PATH];
+    char best_path[SHOAL_MAX_PATH], config_path[SHOAL_MAX_PATH];
     struct standing standing;
     coordinator_standing(c->state, &standing);
     SHOAL_TRY(run_best_path(best_path, c->config.run.out));
+    SHOAL_TRY(path_format(config_path, "%s/config.yaml", c->config.run.out));
     const struct run_summary summary = {.step = standing.step,
                                         .steps = c->config.run.steps,
                                         .time_s = run_time(c),
@@ -140,10 +164,13 @@ static enum shoal_status end_run(struct coordinator *c)
                                         .champion = standing.champion,
                                         .champion_step = standing.champion_step,
                                         .champion_fitness = standing.champion_fitness,
-                                        .best_path = best_path};
+                                        .best_path = best_path,
+                                        .why = c->wishes.why,
+                                        .config_path = config_path};
     const struct metrics_end end = {.tokens = (int64_t)summary.tokens,
                                     .skipped = summary.skipped,
                                     .late = c->late,
+                                    .why = c->wishes.why,
                                     .peak_bytes = c->peak_bytes,
                                     .workers = comm_workers(c->comm)};
     display_summary(c->display, &summary);
@@ -161,7 +188,7 @@ static enum shoal_status send_order(struct coordinator *c, const struct actions 
 {
     const int experts = c->config.population.experts;
     const size_t bytes = order_bytes(experts);
-    unsigned char record[COMM_MAX_RECORD];
+    unsigned char record[COMM_MAX_RECORD] = {0};
     memcpy(record, &actions->order, bytes);
     if (actions->ranked)
         memcpy(record + bytes, actions->ranked, (size_t)experts * sizeof *actions->ranked);
@@ -170,19 +197,18 @@ static enum shoal_status send_order(struct coordinator *c, const struct actions 
 
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
+    const double ordered_s = run_time(c);
     if (actions->abandon && actions->send) SHOAL_TRY(abandon_snapshot(c, actions->abandon_step));
-    if (actions->send) {
-        SHOAL_TRY(send_order(c, actions));
-        if (actions->order.snapshot) {
-            memset(&c->cost, 0, sizeof c->cost);
-            c->cost.ordered_s = run_time(c);
-        }
-    }
+    if (actions->send) SHOAL_TRY(send_order(c, actions));
     if (actions->judged) SHOAL_TRY(record_judging(c, actions->judged));
     if (actions->paced)
         SHOAL_TRY(record_cadence(c, actions->paced, actions->order.step, actions->order.every));
     if (actions->abandon && !actions->send) SHOAL_TRY(abandon_snapshot(c, actions->abandon_step));
     if (actions->commit) SHOAL_TRY(commit_snapshot(c, actions->commit_step));
+    if (actions->send && actions->order.snapshot) {
+        memset(&c->cost, 0, sizeof c->cost);
+        c->cost.ordered_s = ordered_s;
+    }
     return actions->finished ? end_run(c) : SHOAL_OK;
 }
 
@@ -240,6 +266,9 @@ static enum shoal_status record_report(struct coordinator *c, const struct repor
     case REPORT_WROTE:
         record_shard(c, r);
         return SHOAL_OK;
+    case REPORT_WISH:
+        wishes_hear(&c->wishes, r);
+        return SHOAL_OK;
     default:
         return SHOAL_OK;
     }
@@ -254,12 +283,25 @@ static void show_progress(struct coordinator *c)
     display_progress(c->display, now_s, &progress);
 }
 
+/* Whether anybody outside wants something of the run now. */
+static enum shoal_status look_around(struct coordinator *c)
+{
+    const struct event event = {
+        .kind = EVENT_WISH, .time_s = run_time(c), .wish = wishes_look(&c->wishes)};
+    struct actions actions;
+    if (event.wish == WISH_NONE) return SHOAL_OK;
+    SHOAL_TRY(coordinator_step(c->state, &event, &actions));
+    return act(c, &actions);
+}
+
 /* Also the handler of a world of one: owner is the coordinator. */
 static enum shoal_status hear(void *owner, const void *record, size_t bytes)
 {
     struct coordinator *c = owner;
     struct event event = {.kind = EVENT_REPORT, .time_s = run_time(c)};
     struct actions actions;
+    SHOAL_TRY(look_around(c));
+    if (bytes == 0) return SHOAL_OK;
     if (bytes != sizeof event.report) {
         log_warn("ignored a report of %zu bytes; do all ranks run the same build?", bytes);
         return SHOAL_OK;
@@ -269,7 +311,7 @@ static enum shoal_status hear(void *owner, const void *record, size_t bytes)
     if (decided != SHOAL_OK) {
         /* The judging that ends the run is worth a line; its own failure would hide the cause. */
         if (actions.judged) (void)record_judging(c, actions.judged);
-        return decided;
+        return name_last_snapshot(c, decided);
     }
     if (actions.late) c->late++;
     if (!actions.late) SHOAL_TRY(record_report(c, &event.report, event.time_s));
@@ -294,6 +336,7 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     c->resumed = resume != NULL;
     c->committed = resume ? resume->standing.step : -1;
     c->begun_s = clock_now_s();
+    wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
     SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
@@ -370,10 +413,12 @@ enum shoal_status coordinator_run(struct coordinator *c)
         int worker = -1;
         bool got = false;
         SHOAL_TRY(comm_hear(c->comm, record, &bytes, &worker, listen_s, &got));
-        if (got)
+        if (got) {
             SHOAL_TRY(hear(c, record, bytes));
-        else
+        } else {
+            SHOAL_TRY(look_around(c));
             show_progress(c);
+        }
     }
     return SHOAL_OK;
 }

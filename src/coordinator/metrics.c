@@ -263,5 +263,6 @@ enum shoal_status metrics_write_end(struct metrics *m, double time_s,
     json_int(&j, "skipped", end->skipped);
     json_int(&j, "late", end->late);
     json_numbers(&j, "peak_bytes", end->peak_bytes, (size_t)end->workers);
+    if (end->why[0]) json_string(&j, "why", end->why);
     return put_line(m, &j);
 }

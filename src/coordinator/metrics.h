@@ -69,10 +69,12 @@ enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64
 enum shoal_status metrics_write_lost_snapshot(struct metrics *m, double time_s, int64_t step,
                                               int64_t newest);
 /* {"event":"end","best","best_step","best_fitness","tokens","skipped","late","peak_bytes":[every
- * worker]}; tokens and skipped steps of the population; late: reports that were ignored;
- * peak_bytes: the most memory a worker ever held in RAM, mapped files included, 0: not known. */
+ * worker]}, and "why" where the run was stopped before its end; tokens and
+ * skipped steps of the population; late: reports that were ignored; peak_bytes: the most memory a
+ * worker ever held in RAM, mapped files included, 0: not known. */
 struct metrics_end {
     int64_t tokens, skipped, late;
+    const char *why;          /* it stopped; ""; borrowed */
     const double *peak_bytes; /* borrowed */
     int workers;
 };

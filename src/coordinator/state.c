@@ -6,6 +6,10 @@
  * they finish it before they report a judging that may order the next. What the index must hold is
  * copied when the snapshot is ordered, so that a slow disk cannot mix two steps.
  *
+ * A wish to save or stop the run is carried out at the next judging, or at a halt if one comes
+ * first: workers are asked to halt, agree among themselves on the step, and report it. Nobody here
+ * knows how far they are, so no step named from here could be one that none of them has passed.
+ *
  * Nothing here depends on the order in which reports of one judging arrive. */
 #include "coordinator/state.h"
 #include <math.h>
@@ -17,12 +21,13 @@
 
 /* A snapshot that was ordered. */
 struct shards {
+    bool ordered; /* ever, in this session */
     bool waiting; /* not all shards are on disk yet */
     bool failed;  /* one of them will not be */
     int n_told;
     uint8_t told[SHOAL_MAX_EXPERTS];
     struct standing standing; /* when it was ordered */
-    int64_t n_judgings;
+    int64_t n_judgings;       /* up to then */
 };
 
 struct coordinator_state {
@@ -38,10 +43,15 @@ struct coordinator_state {
     int64_t round_step;                 /* newest round reported */
     bool evaluating;                    /* the evaluation at standing.step is not in yet */
     struct cadence cadence;             /* what rounds have cost, until standing.every is chosen */
-    struct standing standing;           /* after the newest judging */
+    struct standing standing;           /* after the newest judging or halt */
     int order[SHOAL_MAX_EXPERTS];       /* the experts as it ranked them, and as they travel; */
     uint16_t ranked[SHOAL_MAX_EXPERTS]; /* only where a rule compares them */
+    enum wish wish;                     /* not carried out yet */
+    bool asked;                         /* to halt, since the last order */
+    struct report halted;               /* to be answered; kind 0: none */
     struct shards shards;
+    struct standing committed; /* of the newest snapshot that is complete, and */
+    int64_t n_committed;       /* its judgings: the next may be ordered in the same event */
     struct history history;
 };
 
@@ -125,6 +135,7 @@ static const uint16_t *rank_experts(struct coordinator_state *s)
 static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
     order->step = s->standing.step;
+    order->judged = s->standing.step == s->standing.judged_step;
     order->best = s->standing.best;
     order->best_fitness = s->standing.best_fitness;
     order->live = s->standing.live;
@@ -133,8 +144,8 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     s->stopped = order->stop != 0;
     s->n_heard = 0;
     memset(s->heard, 0, (size_t)s->members);
-    s->standing.round_done = 0; /* snapshots are taken before the round */
-    s->evaluating = order->eval != 0;
+    s->asked = false;
+    if (s->wish == WISH_SNAPSHOT && order->snapshot) s->wish = WISH_NONE;
     out->send = true;
     out->ranked = rank_experts(s);
     out->order = *order;
@@ -158,6 +169,7 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
         order.until = next_judging(s, step);
     }
     send_order(s, &order, out);
+    s->standing.round_done = s->standing.round_done || order.round;
     return SHOAL_OK;
 }
 
@@ -167,7 +179,7 @@ static void begin_snapshot(struct coordinator_state *s, struct actions *out)
         out->abandon = true;
         out->abandon_step = s->shards.standing.step;
     }
-    s->shards.waiting = true;
+    s->shards.ordered = s->shards.waiting = true;
     s->shards.failed = false;
     s->shards.n_told = 0;
     memset(s->shards.told, 0, (size_t)s->experts);
@@ -179,7 +191,7 @@ static void begin_snapshot(struct coordinator_state *s, struct actions *out)
 static bool update_standing(struct coordinator_state *s, const struct judging *judged)
 {
     struct standing *now = &s->standing;
-    now->step = judged->step;
+    now->step = now->judged_step = judged->step;
     now->best = judged->best;
     now->best_fitness = judged->fitness[judged->best];
     (void)plan_live(judged->fitness, s->experts, &now->live);
@@ -212,15 +224,63 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
         s->standing.every = cadence_choose(&s->cadence, c);
         out->paced = &s->cadence;
     }
-    order.stop = step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
-    order.eval = c->eval.every > 0 && (order.stop || (step > 0 && step % c->eval.every == 0));
+    const bool ends =
+        step >= c->run.steps || (c->run.minutes > 0 && time_s >= c->run.minutes * 60.0);
+    order.stop = ends || s->wish == WISH_STOP;
+    order.eval = c->eval.every > 0 && (ends || (step > 0 && step % c->eval.every == 0));
     order.round = !order.stop;
-    order.snapshot =
-        order.stop || (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
+    order.snapshot = order.stop || (s->wish == WISH_SNAPSHOT && !s->shards.waiting) ||
+                     (c->snapshot.every > 0 && step > 0 && step % c->snapshot.every == 0);
     order.until = order.stop ? step : next_judging(s, step);
     send_order(s, &order, out);
+    s->standing.round_done = 0; /* snapshots are taken before the round */
+    s->evaluating = order.eval != 0;
     if (order.snapshot) begin_snapshot(s, out);
     return SHOAL_OK;
+}
+
+/* ---- between two judgings ---- */
+
+/* Save the run where it has halted, and end it there or go on. */
+static void answer_halt(struct coordinator_state *s, struct actions *out)
+{
+    struct order order = {.snapshot = 1, .stop = s->wish == WISH_STOP};
+    s->standing.step = s->halted.step;
+    s->standing.round_done = 0;
+    order.round = !order.stop;
+    order.until = order.stop ? s->standing.step : s->until;
+    s->halted.kind = 0;
+    send_order(s, &order, out);
+    begin_snapshot(s, out);
+}
+
+static void hear_halted(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    out->late = s->stopped || !s->asked || s->halted.kind != 0 || r->step <= s->standing.step ||
+                r->step >= s->until;
+    if (out->late) return;
+    s->halted = *r;
+    /* Else when the shards of the snapshot before have all been reported. */
+    if (!s->shards.waiting) answer_halt(s, out);
+}
+
+static void take_wish(struct coordinator_state *s, enum wish wish, struct actions *out)
+{
+    out->late = s->stopped || wish <= s->wish || wish > WISH_STOP;
+    if (out->late) return;
+    s->wish = wish;
+    if (s->asked) return;
+    s->asked = out->send = true;
+    out->order = (struct order){.halt = 1};
+}
+
+/* A wish that came before the last snapshot has been granted by it. */
+static void hear_wish(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    const bool granted =
+        r->count[0] <= WISH_SNAPSHOT && s->shards.ordered && r->step <= s->shards.standing.step;
+    out->late = granted || r->count[0] < WISH_SNAPSHOT || r->count[0] > WISH_STOP;
+    if (!out->late) take_wish(s, (enum wish)r->count[0], out);
 }
 
 static bool is_expert(const struct coordinator_state *s, int member)
@@ -256,12 +316,18 @@ static void hear_shard(struct coordinator_state *s, const struct report *r, stru
     out->commit = !shards->failed;
     out->abandon = shards->failed;
     out->commit_step = out->abandon_step = shards->standing.step;
+    if (out->commit) {
+        s->committed = shards->standing;
+        s->n_committed = shards->n_judgings;
+    }
     out->finished = s->stopped;
+    if (s->halted.kind != 0) answer_halt(s, out);
 }
 
 static void hear_eval(struct coordinator_state *s, const struct report *r, struct actions *out)
 {
-    out->late = !s->evaluating || r->step != s->standing.step || r->member != s->standing.best;
+    out->late =
+        !s->evaluating || r->step != s->standing.judged_step || r->member != s->standing.best;
     if (!out->late) s->evaluating = false;
 }
 
@@ -291,6 +357,10 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
         out->late = true;
         return SHOAL_OK;
     }
+    if (event->kind == EVENT_WISH) {
+        take_wish(s, event->wish, out);
+        return SHOAL_OK;
+    }
     switch (event->report.kind) {
     case REPORT_FITNESS:
         return hear_fitness(s, event, out);
@@ -310,6 +380,12 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
     case REPORT_ROUND:
         hear_round(s, &event->report, out);
         return SHOAL_OK;
+    case REPORT_WISH:
+        hear_wish(s, &event->report, out);
+        return SHOAL_OK;
+    case REPORT_HALTED:
+        hear_halted(s, &event->report, out);
+        return SHOAL_OK;
     default:
         out->late = true;
         return SHOAL_OK;
@@ -324,7 +400,7 @@ void coordinator_standing(const struct coordinator_state *s, struct standing *ou
 struct judging *coordinator_snapshot(const struct coordinator_state *s, struct standing *standing,
                                      int64_t *n)
 {
-    *standing = s->shards.standing;
-    *n = s->shards.n_judgings;
+    *standing = s->committed;
+    *n = s->n_committed;
     return s->history.rows;
 }

@@ -10,13 +10,15 @@
 struct coordinator_state;
 
 enum event_kind {
-    EVENT_START, /* once, first */
-    EVENT_REPORT /* a worker's record */
+    EVENT_START,  /* once, first */
+    EVENT_REPORT, /* a worker's record */
+    EVENT_WISH    /* somebody wants the run saved or stopped */
 };
 struct event {
     enum event_kind kind;
     double time_s;        /* since the run started, earlier sessions included */
     struct report report; /* EVENT_REPORT */
+    enum wish wish;       /* EVENT_WISH */
 };
 
 /* What the loop must do now. Flags are false and pointers NULL where there is nothing to do. */
@@ -30,7 +32,8 @@ struct actions {
                      is ordered, the old one has not come to an end and is of abandon_step */
     int64_t commit_step, abandon_step;
     bool finished;      /* nothing more will come */
-    bool late;          /* the report was late, repeated or unknown, and was ignored */
+    bool late;          /* the report was late, repeated or unknown, and was ignored; the wish is
+                           no news, or nothing is left to stop */
     struct order order; /* where send; otherwise not even cleared, being the largest by far */
 };
 
@@ -44,11 +47,12 @@ void coordinator_state_destroy(struct coordinator_state **s);
  * the same, so that it can be recorded. */
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
                                    struct actions *out);
-/* How things stand after the newest judging. */
+/* How things stand after the newest judging or halt. */
 void coordinator_standing(const struct coordinator_state *s, struct standing *out);
-/* What the index of the newest ordered snapshot must hold: the standing when it was ordered, and
- * the judgings up to then, oldest first; returns them (borrowed until the next event, not to be
- * changed), n of them. Fitness is kept as reported, NAN and infinities included. */
+/* What the index of the newest snapshot whose shards are all on disk must hold: the standing when
+ * it was ordered, and the judgings up to then, oldest first; returns them (borrowed until the next
+ * event, not to be changed), n of them. Fitness is kept as reported, NAN and infinities included.
+ */
 struct judging *coordinator_snapshot(const struct coordinator_state *s, struct standing *standing,
                                      int64_t *n);
 /* Members: K, or K + 1 with a recombinant. */

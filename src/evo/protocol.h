@@ -7,6 +7,9 @@
 #include "evo/live.h"
 #include "evo/select.h"
 
+/* What somebody outside wants of a running run; a later one includes those before it. */
+enum wish { WISH_NONE, WISH_SNAPSHOT, WISH_STOP };
+
 enum report_kind {
     REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
                         {tokens, enum skip of this step} */
@@ -22,8 +25,11 @@ enum report_kind {
     REPORT_FAILED,   /* an expert's shard could not be written */
     REPORT_LINEAGE,  /* what became of an expert in the round after a judging: value = {distance,
                         lr_scale, kind}, count = {body, io}, as in a lineage_row (ledger.h) */
-    REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
-                     a token takes} */
+    REPORT_DEVICE, /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
+                      a token takes} */
+    REPORT_WISH,   /* a worker standing at `step` was signalled: count = {enum wish, signal} */
+    REPORT_HALTED  /* as asked, all workers stand at `step`, between two judgings, before the round
+                      of this step */
 };
 
 struct report {
@@ -38,8 +44,12 @@ struct report {
 
 /* What every worker does next. Carried out in the order of the fields. */
 struct order {
-    int64_t step; /* the step all experts stand at */
-    int32_t best; /* standing decision: the best member at the last judging; K: the recombinant */
+    int64_t step;   /* the step all experts stand at */
+    int32_t halt;   /* nonzero: no order of its own, the rest means nothing. Workers that train halt
+                       after their next round, all at the same step, report it and wait for an order;
+                       those that judge or wait go on */
+    int32_t judged; /* nonzero: the last judging was at this very step */
+    int32_t best;   /* standing decision: the best member at the last judging; K: the recombinant */
     int32_t save_best; /* nonzero: whoever holds member `best` writes best.h5 */
     int32_t eval;      /* nonzero: whoever holds member `best` evaluates it, reports */
     int32_t snapshot;  /* nonzero: write shards, report each */

@@ -59,6 +59,7 @@ static enum shoal_status write_attributes(const struct h5 *h, const struct snaps
     SHOAL_TRY(h5_set_int(h, "/", "best", s->best));
     SHOAL_TRY(h5_set_double(h, "/", "best_fitness", s->best_fitness));
     SHOAL_TRY(h5_set_int(h, "/", "round_done", s->round_done));
+    SHOAL_TRY(h5_set_int(h, "/", "judged_step", s->judged_step));
     SHOAL_TRY(h5_set_int(h, "/", "every", s->every));
     SHOAL_TRY(h5_set_int(h, "/", "champion", s->champion));
     SHOAL_TRY(h5_set_int(h, "/", "champion_step", s->champion_step));
@@ -165,6 +166,10 @@ static enum shoal_status read_attributes(const struct h5 *h, struct snapshot_ind
     SHOAL_TRY(h5_get_int(h, "/", "champion_step", &s->champion_step));
     SHOAL_TRY(h5_get_double(h, "/", "champion_fitness", &s->champion_fitness));
     s->round_done = round_done;
+    /* Files of versions that stopped at judgings only have none. */
+    s->judged_step = s->step;
+    if (h5_has_attribute(h, "/", "judged_step"))
+        SHOAL_TRY(h5_get_int(h, "/", "judged_step", &s->judged_step));
     /* Written since evolution.every can be auto; before, the configuration said it. */
     if (h5_has_attribute(h, "/", "every")) SHOAL_TRY(h5_get_int(h, "/", "every", &s->every));
     SHOAL_CHECK(s->every >= 0, SHOAL_EFORMAT, "%s: a round every %lld steps", h->path,

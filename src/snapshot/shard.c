@@ -114,7 +114,8 @@ enum shoal_status shard_read_config(const char *path, struct config *out)
 
 /* ---- counters -------------------------------------------------------------------------------- */
 
-static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
+static enum shoal_status write_state(const struct h5 *h, const struct expert *e,
+                                     const struct shard_past *past)
 {
     SHOAL_TRY(h5_group(h, "/state"));
     SHOAL_TRY(h5_set_int(h, "/state", "step", e->step));
@@ -123,10 +124,23 @@ static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
     SHOAL_TRY(h5_set_int(h, "/state", "parent", e->parent));
     SHOAL_TRY(h5_set_double(h, "/state", "lr_scale", e->lr_scale));
     SHOAL_TRY(h5_set_double(h, "/state", "fitness", e->fitness));
-    return SHOAL_OK;
+    SHOAL_TRY(h5_set_double(h, "/state", "loss_sum", past->loss_sum));
+    SHOAL_TRY(h5_set_int(h, "/state", "losses", past->losses));
+    return h5_set_double(h, "/state", "last_loss", past->last_loss);
 }
 
-static enum shoal_status read_state(const struct h5 *h, struct expert *e)
+/* Files of versions that stopped at judgings only have none. */
+static enum shoal_status read_losses(const struct h5 *h, struct shard_past *past)
+{
+    past->loss_sum = past->last_loss = 0;
+    past->losses = 0;
+    if (!h5_has_attribute(h, "/state", "losses")) return SHOAL_OK;
+    SHOAL_TRY(h5_get_double(h, "/state", "loss_sum", &past->loss_sum));
+    SHOAL_TRY(h5_get_int(h, "/state", "losses", &past->losses));
+    return h5_get_double(h, "/state", "last_loss", &past->last_loss);
+}
+
+static enum shoal_status read_state(const struct h5 *h, struct expert *e, struct shard_past *past)
 {
     SHOAL_TRY(h5_get_int(h, "/state", "step", &e->step));
     SHOAL_TRY(h5_get_int(h, "/state", "position", &e->position));
@@ -134,8 +148,9 @@ static enum shoal_status read_state(const struct h5 *h, struct expert *e)
     SHOAL_TRY(h5_get_int32(h, "/state", "parent", -1, SHOAL_MAX_EXPERTS, &e->parent));
     SHOAL_TRY(h5_get_double(h, "/state", "fitness", &e->fitness));
     SHOAL_TRY(read_lr_scale(h, &e->lr_scale));
-    SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0, SHOAL_EFORMAT,
-                "%s: a counter in /state is negative", h->path);
+    SHOAL_TRY(read_losses(h, past));
+    SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0 && past->losses >= 0,
+                SHOAL_EFORMAT, "%s: a counter in /state is negative", h->path);
     return SHOAL_OK;
 }
 
@@ -268,7 +283,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(write_evolution(&h, e));
     SHOAL_GOTO(write_outer(&h, e, &past->outer));
-    SHOAL_GOTO(write_state(&h, e));
+    SHOAL_GOTO(write_state(&h, e, past));
     SHOAL_GOTO(write_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
                               past->n_judgings));
@@ -343,7 +358,7 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
     SHOAL_GOTO(slab_read(&h, "/optim/m", e->table, e->dev, e->adam_m));
     SHOAL_GOTO(slab_read(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(read_evolution(&h, e));
-    SHOAL_GOTO(read_state(&h, e));
+    SHOAL_GOTO(read_state(&h, e, past));
     SHOAL_GOTO(read_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, &past->judgings,
                              &past->n_judgings));
@@ -390,17 +405,21 @@ static enum shoal_status check_slabs(const struct h5 *h, const struct param_tabl
     return SHOAL_OK;
 }
 
+/* Everything but the weights and moments reads back. */
 static enum shoal_status check_past(const struct h5 *h)
 {
-    struct history_row *rows = NULL;
+    struct shard_past past = {.n_judgings = 0};
     struct expert e;
-    struct outlier outlier;
-    int64_t n = 0;
+    enum shoal_status st;
     if (!h5_exists(h, "/state")) return SHOAL_OK; /* weights only */
-    SHOAL_TRY(read_state(h, &e));
-    SHOAL_TRY(read_outlier(h, &outlier));
-    const enum shoal_status st = h5_read_table(h, "/history/judgings", &history_columns, &rows, &n);
-    mem_free(rows);
+    SHOAL_TRY(read_state(h, &e, &past));
+    SHOAL_TRY(read_outlier(h, &past.outlier));
+    SHOAL_GOTO(
+        h5_read_table(h, "/history/judgings", &history_columns, &past.judgings, &past.n_judgings));
+    SHOAL_GOTO(read_lineage(h, &past.lineage, &past.n_lineage));
+done:
+    mem_free(past.judgings);
+    mem_free(past.lineage);
     return st;
 }
 

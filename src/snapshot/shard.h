@@ -29,6 +29,9 @@ struct shard_past {
     struct lineage_row *lineage; /* this one */
     int64_t n_lineage;
     struct outlier outlier;
+    double loss_sum;          /* of the training losses since the last judging, */
+    int64_t losses;           /* so many; and */
+    double last_loss;         /* of the last training step; NAN where its gradient was not finite */
     struct shard_outer outer; /* borrowed; written unless NULL, never read */
 };
 

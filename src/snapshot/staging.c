@@ -99,6 +99,9 @@ static enum shoal_status take_past(struct staging *s, struct device *dev,
     to->n_judgings = past->n_judgings;
     to->n_lineage = past->n_lineage;
     to->outlier = past->outlier;
+    to->loss_sum = past->loss_sum;
+    to->losses = past->losses;
+    to->last_loss = past->last_loss;
     s->has_outer = past->outer.agreed != NULL;
     return s->has_outer ? take_outer(s, dev, &past->outer, &to->outer) : SHOAL_OK;
 }

@@ -7,11 +7,11 @@
 
 enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t step)
 {
-    const struct history_row row = {.step = step,
-                                    .fitness = own->expert->fitness,
-                                    .train_loss =
-                                        own->losses ? own->loss_sum / (double)own->losses : NAN,
-                                    .time_s = clock_now_s() - w->began_s};
+    const struct history_row row = {
+        .step = step,
+        .fitness = own->expert->fitness,
+        .train_loss = own->past.losses ? own->past.loss_sum / (double)own->past.losses : NAN,
+        .time_s = clock_now_s() - w->began_s};
     struct shard_past *past = &own->past;
     if (past->n_judgings == own->room) {
         struct history_row *more = NULL;
@@ -23,7 +23,7 @@ enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t
         own->room = room;
     }
     past->judgings[past->n_judgings++] = row;
-    own->loss_sum = 0;
-    own->losses = 0;
+    past->loss_sum = 0;
+    past->losses = 0;
     return SHOAL_OK;
 }

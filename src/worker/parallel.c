@@ -96,9 +96,9 @@ static enum shoal_status report_all(struct worker *w, int64_t step, double loss,
 static void note_loss(struct worker *w, double loss)
 {
     for (int i = 0; i < w->n_own; i++) {
-        w->own[i].loss_sum += loss;
-        w->own[i].losses++;
-        w->own[i].last_loss = loss;
+        w->own[i].past.loss_sum += loss;
+        w->own[i].past.losses++;
+        w->own[i].past.last_loss = loss;
     }
 }
 

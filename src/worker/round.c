@@ -57,7 +57,7 @@ static void note_alive(struct worker *w)
 {
     memset(w->alive, 0, (size_t)w->cfg->population.experts * sizeof *w->alive);
     for (int i = 0; i < w->n_own; i++)
-        w->alive[w->first + i] = isfinite(w->own[i].last_loss) ? 1 : 0;
+        w->alive[w->first + i] = isfinite(w->own[i].past.last_loss) ? 1 : 0;
 }
 
 static void prepare(struct worker *w, const struct order *order, int64_t step, bool judged)

@@ -1,4 +1,5 @@
 /* train.c - a stretch of training: each own expert in turn. */
+#include <math.h>
 #include "base/clock.h"
 #include "optim/optim.h"
 #include "worker/worker_impl.h"
@@ -76,9 +77,9 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
         double loss = 0;
         struct optim_result result;
         SHOAL_TRY(learn(w, own, &loss, &result));
-        own->loss_sum += loss;
-        own->losses++;
-        own->last_loss = loss;
+        own->past.loss_sum += loss;
+        own->past.losses++;
+        own->past.last_loss = result.skip == SKIP_NOT_FINITE ? NAN : loss;
         SHOAL_TRY(worker_round_due(w, own, step));
         SHOAL_TRY(worker_save_poll(w));
         if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)

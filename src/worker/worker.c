@@ -121,19 +121,31 @@ static enum shoal_status round_now(struct worker *w, const struct order *order, 
     return worker_round(w, order, step, judged);
 }
 
-/* From order->step to order->until: train, with rounds in between. */
-static enum shoal_status advance(struct worker *w, const struct order *order)
+/* The same before the dead are replaced. */
+static enum shoal_status rescue_now(struct worker *w, const struct order *order)
+{
+    SHOAL_TRY(worker_save_before(w, w->n_own - 1));
+    return worker_rescue(w, order);
+}
+
+/* From order->step to order->until, or to a halt before it: train, with rounds in between.
+ * *reached: how far. A round is applied before the next may begin, so where it would begin is a
+ * good place to halt: nothing is under way. */
+static enum shoal_status advance(struct worker *w, const struct order *order, int64_t *reached)
 {
     const int64_t every = order->every;
+    bool halts = false;
     w->round_s = clock_now_s();
-    for (int64_t step = order->step; step < order->until;) {
-        const int64_t round = (step / every + 1) * every;
+    for (*reached = order->step;;) {
+        const int64_t round = (*reached / every + 1) * every;
         const int64_t next = round < order->until ? round : order->until;
-        SHOAL_TRY(worker_train(w, step, next));
-        if (next < order->until) SHOAL_TRY(round_now(w, order, next, false));
-        step = next;
+        SHOAL_TRY(worker_train(w, *reached, next));
+        *reached = next;
+        if (next == order->until) return worker_round_drop(w);
+        SHOAL_TRY(worker_halts(w, next, &halts));
+        if (halts) return SHOAL_OK;
+        SHOAL_TRY(round_now(w, order, next, false));
     }
-    return SHOAL_OK;
 }
 
 /* Whether the judging at `step` may be followed by a snapshot. The one before is then finished
@@ -147,6 +159,19 @@ static bool may_snapshot(const struct worker *w, int64_t step)
            (c->run.minutes > 0 && left_s < nearly);
 }
 
+/* Train as ordered and judge, or halt. */
+static enum shoal_status work(struct worker *w, const struct order *order)
+{
+    int64_t reached;
+    SHOAL_TRY(advance(w, order, &reached));
+    /* Where the run halts it is saved, and nothing else may be on its way to disk. */
+    const bool halts = reached < order->until;
+    if (halts || may_snapshot(w, reached)) SHOAL_TRY(worker_save_drain(w));
+    if (halts) return worker_report_halt(w, reached);
+    SHOAL_TRY(worker_pass_wishes(w, reached));
+    return worker_judge(w, reached);
+}
+
 static enum shoal_status report_device(struct worker *w)
 {
     const struct report r = {.kind = REPORT_DEVICE,
@@ -155,12 +180,15 @@ static enum shoal_status report_device(struct worker *w)
     return comm_report(w->comm, &r, sizeof r);
 }
 
-/* The next order, and the ranking that comes with it where a rule needs it. */
+/* The next order of its own, for what it asked before is answered; and the ranking that comes with
+ * it where a rule needs it. */
 static enum shoal_status obey(struct worker *w, struct order *order)
 {
     const size_t bytes = order_bytes(w->cfg->population.experts);
-    SHOAL_TRY(comm_obey(w->comm, w->record, order_record_bytes(w->cfg)));
-    memcpy(order, w->record, bytes);
+    do {
+        SHOAL_TRY(comm_obey(w->comm, w->record, order_record_bytes(w->cfg)));
+        memcpy(order, w->record, bytes);
+    } while (order->halt);
     if (order_ranks(w->cfg)) w->ranked = (const uint16_t *)(const void *)(w->record + bytes);
     return SHOAL_OK;
 }
@@ -175,10 +203,8 @@ enum shoal_status worker_run(struct worker *w)
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return worker_save_end(w);
-        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, true));
-        SHOAL_TRY(advance(w, &order));
-        SHOAL_TRY(worker_round_drop(w));
-        if (may_snapshot(w, order.until)) SHOAL_TRY(worker_save_drain(w));
-        SHOAL_TRY(worker_judge(w, order.until));
+        if (order.round && order.judged) SHOAL_TRY(rescue_now(w, &order));
+        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, order.judged != 0));
+        SHOAL_TRY(work(w, &order));
     }
 }

@@ -24,10 +24,7 @@ struct own {
     struct shard_past past; /* its tables are owned */
     int64_t room;           /* rows allocated for them, */
     int64_t lineage_room;   /* and for its lineage */
-    double loss_sum;        /* training losses since the last judging */
-    int64_t losses;
-    double last_loss;    /* of the last training step */
-    struct slabs outbox; /* as they were when the round began; NULL without a delay */
+    struct slabs outbox;    /* as they were when the round began; NULL without a delay */
 };
 
 /* Elements of a slab. */
@@ -104,6 +101,8 @@ struct worker {
     struct save *save;         /* files on their way to disk */
     double judging_s;          /* clock when the last judging began */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
+    int saves_said;            /* signals to save that the coordinator knows of */
+    bool stop_said;            /* likewise, to stop */
 };
 
 /* Parts of worker_create: everything a worker holds but its experts. */
@@ -144,6 +143,16 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order);
  * very step. Collective over the workers. */
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
                                bool judged);
+/* After a judging: give the experts that were not finite the best member's tensors of the groups
+ * that no round brings them. Collective over the workers. */
+enum shoal_status worker_rescue(struct worker *w, const struct order *order);
+/* Whether all workers, which stand at `step` between two judgings, before its round, are to halt
+ * there: at least one of them has been asked to. Collective over the workers. */
+enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts);
+/* Pass on what signals to this process ask for. Not collective. */
+enum shoal_status worker_pass_wishes(struct worker *w, int64_t step);
+/* Say that all stand at `step`, before its round. Not collective. */
+enum shoal_status worker_report_halt(struct worker *w, int64_t step);
 /* After an own expert's training step `step`: apply to it the round that is due. Not collective. */
 enum shoal_status worker_round_due(struct worker *w, struct own *own, int64_t step);
 /* After all own experts were trained to `step`: report the round that was applied. Not collective.

@@ -48,4 +48,5 @@ void test_reports_and_orders(void **state);
 void test_report_may_be_reused(void **state);
 void test_hear_times_out_and_sleeps(void **state);
 void test_orders_arrive_in_order(void **state);
+void test_polling_does_not_wait(void **state);
 void test_record_of_another_size(void **state);

@@ -93,6 +93,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_report_may_be_reused),
         WITH_JOB(test_hear_times_out_and_sleeps),
         WITH_JOB(test_orders_arrive_in_order),
+        WITH_JOB(test_polling_does_not_wait),
         WITH_JOB(test_record_of_another_size),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,13 +10,15 @@ struct note {
 
 /* World of one: what the local handler got. */
 struct heard {
-    int count;
+    int count, asked; /* asked: calls without a record */
     struct note last;
 };
 
 static enum shoal_status hear_locally(void *owner, const void *record, size_t bytes)
 {
     struct heard *h = owner;
+    h->asked += !record;
+    if (!record) return SHOAL_OK;
     assert_int_equal(bytes, sizeof h->last);
     memcpy(&h->last, record, bytes);
     h->count++;
@@ -111,6 +113,29 @@ void test_orders_arrive_in_order(void **state)
         assert_int_equal(comm_obey(c, &order, sizeof order), SHOAL_OK);
         assert_int_equal(order.number, i);
     }
+}
+
+void test_polling_does_not_wait(void **state)
+{
+    struct comm *c = job(state);
+    struct heard heard = {0};
+    struct note note = {0}, order = {.number = 7};
+    bool got = true;
+    comm_set_local(c, hear_locally, &heard);
+    if (comm_is_worker(c)) {
+        assert_int_equal(comm_poll(c, &note, sizeof note, &got), SHOAL_OK);
+        assert_false(got);
+        note.worker = comm_worker(c);
+        assert_int_equal(comm_report(c, &note, sizeof note), SHOAL_OK);
+    }
+    if (comm_is_coordinator(c)) {
+        if (!alone(c)) hear_all(c, 1);
+        assert_int_equal(comm_order(c, &order, sizeof order), SHOAL_OK);
+    }
+    while (comm_is_worker(c) && !got)
+        assert_int_equal(comm_poll(c, &note, sizeof note, &got), SHOAL_OK);
+    if (comm_is_worker(c)) assert_int_equal(note.number, 7);
+    if (alone(c)) assert_int_equal(heard.asked, 2);
 }
 
 void test_record_of_another_size(void **state)

@@ -62,8 +62,8 @@ static uint64_t digest_bytes(uint64_t digest, const void *data, size_t bytes)
 static uint64_t digest_index(const struct audit *a, const struct audit_index *index)
 {
     const struct standing *s = index->standing;
-    const int64_t numbers[] = {s->step,     s->best,          s->round_done,
-                               s->champion, s->champion_step, index->n_judgings};
+    const int64_t numbers[] = {s->step,          s->best,           s->round_done, s->champion,
+                               s->champion_step, index->n_judgings, s->judged_step};
     const double losses[] = {s->best_fitness, s->champion_fitness};
     uint64_t digest = digest_bytes(0, numbers, sizeof numbers);
     digest = digest_bytes(digest, losses, sizeof losses);
@@ -88,9 +88,9 @@ static void check_ledger(struct audit *a, const struct audit_index *index)
 {
     const struct oracle_judging *expected = a->oracle->judgings;
     RULE(index->n_judgings > 0 && index->n_judgings <= a->oracle->n_judgings &&
-             index->judgings[index->n_judgings - 1].step == index->standing->step,
+             index->judgings[index->n_judgings - 1].step == index->standing->judged_step,
          "a ledger of %lld judgings does not end at step %lld", (long long)index->n_judgings,
-         (long long)index->standing->step);
+         (long long)index->standing->judged_step);
     for (int64_t i = 0; i < index->n_judgings; i++)
         RULE(is_oracles(a, &index->judgings[i], &expected[i]),
              "judging %lld of the ledger, at step %lld, is not what was reported", (long long)i,
@@ -126,6 +126,7 @@ void audit_begin(struct audit *a, const struct audit_index *resume, int workers)
             (void)crown(a, resume->judgings[i].step);
         from = step + resume->standing->round_done;
         a->last.until = step;
+        a->judged_step = resume->standing->judged_step;
     }
     from = oracle_round_from(a->oracle, from);
     a->due_round = from;
@@ -146,13 +147,36 @@ static bool every(int64_t step, int64_t interval)
     return interval > 0 && step > 0 && step % interval == 0;
 }
 
+/* The answer to a halt: saved there, and ended if so wished. */
+static void check_answer(struct audit *a, const struct order *o)
+{
+    const int64_t step = a->halted.step;
+    const bool stop = a->wish == WISH_STOP;
+    RULE(o->step == step && !o->judged && oracle_find_halt(a->oracle, step),
+         "an answer for step %lld to a halt at step %lld", (long long)o->step, (long long)step);
+    RULE(o->snapshot && o->stop == stop && o->round == !stop && !o->eval && !o->save_best,
+         "a strange answer to a halt: snapshot %d, stop %d", o->snapshot, o->stop);
+    RULE(o->until == (stop ? step : a->last.until), "train until %lld after the halt at step %lld",
+         (long long)o->until, (long long)step);
+    RULE(o->best == a->last.best && same_bits(o->best_fitness, a->last.best_fitness) &&
+             memcmp(&o->live, &a->last.live, sizeof o->live) == 0,
+         "a halt at step %lld changes the decision", (long long)step);
+    a->halted.kind = 0;
+}
+
+static bool is_writing(const struct audit *a)
+{
+    return a->snapshot_step >= 0 && a->n_told < a->experts;
+}
+
 static void check_decision(struct audit *a, const struct event *event, const struct order *o)
 {
     const struct config *c = a->config;
     const int64_t step = a->last.until;
     const struct oracle_judging *j = oracle_find(a->oracle, step);
     const double limit_s = c->run.minutes * 60.0;
-    const bool stop = step >= c->run.steps || (limit_s > 0 && event->time_s >= limit_s);
+    const bool ends = step >= c->run.steps || (limit_s > 0 && event->time_s >= limit_s);
+    const bool stop = ends || a->wish == WISH_STOP;
     RULE(a->n_heard == a->members && o->step == step && j,
          "a decision for step %lld after %d reports of step %lld", (long long)o->step, a->n_heard,
          (long long)step);
@@ -165,10 +189,12 @@ static void check_decision(struct audit *a, const struct event *event, const str
          o->round, (long long)step);
     RULE(o->save_best == crown(a, step), "save_best %d at step %lld", o->save_best,
          (long long)step);
-    RULE(o->eval == (c->eval.every > 0 && (stop || every(step, c->eval.every))),
+    RULE(o->judged, "a judging at step %lld that was none", (long long)step);
+    RULE(o->eval == (c->eval.every > 0 && (ends || every(step, c->eval.every))),
          "eval %d at step %lld", o->eval, (long long)step);
-    RULE(o->snapshot == (stop || every(step, c->snapshot.every)), "snapshot %d at step %lld",
-         o->snapshot, (long long)step);
+    RULE(o->snapshot ==
+             (stop || (a->wish != WISH_NONE && !is_writing(a)) || every(step, c->snapshot.every)),
+         "snapshot %d at step %lld", o->snapshot, (long long)step);
     RULE(o->until == (stop ? step : judging_after(a, step)), "train until %lld after step %lld",
          (long long)o->until, (long long)step);
     for (int k = 0; k < a->experts; k++)
@@ -177,19 +203,16 @@ static void check_decision(struct audit *a, const struct event *event, const str
              (long long)step);
 }
 
-static bool is_writing(const struct audit *a)
-{
-    return a->snapshot_step >= 0 && a->n_told < a->experts;
-}
-
 static void take_order(struct audit *a, const struct event *event, const struct order *o)
 {
     RULE(!a->stopped && !a->finished, "an order after the last");
-    if (event->kind == EVENT_REPORT) {
+    if (a->halted.kind != 0) {
+        check_answer(a, o);
+    } else if (event->kind == EVENT_REPORT) {
         check_decision(a, event, o);
         /* Workers finish one snapshot before they report for the next, unless the clock stops the
          * run, and evaluate before they train on. */
-        RULE(!o->snapshot || !is_writing(a) || a->config->run.minutes > 0,
+        RULE(!o->snapshot || !is_writing(a) || o->stop || a->config->run.minutes > 0,
              "%d of %d shards of step %lld came before the next snapshot", a->n_told, a->experts,
              (long long)a->snapshot_step);
         RULE(!a->evaluating, "the evaluation at step %lld did not come before the next judging",
@@ -197,6 +220,8 @@ static void take_order(struct audit *a, const struct event *event, const struct 
         RULE(o->step > a->last.step || a->n_judgings == 0, "orders go back to step %lld",
              (long long)o->step);
         a->n_judgings++;
+        a->judged_step = o->step;
+        a->evaluating = o->eval != 0;
     } else {
         RULE(!a->any_order && !o->eval && !o->snapshot && !o->save_best, "a strange first order");
     }
@@ -205,8 +230,9 @@ static void take_order(struct audit *a, const struct event *event, const struct 
     memset(a->heard, 0, (size_t)a->members);
     a->n_heard = 0;
     a->stopped = o->stop != 0;
-    a->evaluating = o->eval != 0;
+    a->asked = false;
     if (!o->snapshot) return;
+    if (a->wish == WISH_SNAPSHOT) a->wish = WISH_NONE;
     a->snapshot_step = o->step;
     memset(a->told, 0, (size_t)a->experts);
     a->n_told = 0;
@@ -230,7 +256,7 @@ static bool take_report(struct audit *a, const struct report *r)
         return true;
     }
     if (r->kind == REPORT_EVAL) {
-        if (!a->evaluating || r->step != a->last.step || r->member != a->last.best) return false;
+        if (!a->evaluating || r->step != a->judged_step || r->member != a->last.best) return false;
         a->evaluating = false;
         return true;
     }
@@ -251,13 +277,35 @@ static void check_round_report(struct audit *a, const struct report *r, bool lat
     a->due_round += counts;
 }
 
+static bool take_wish(struct audit *a, int64_t wish)
+{
+    a->news = !a->stopped && wish > a->wish;
+    if (a->news) a->wish = (enum wish)wish;
+    return a->news;
+}
+
+/* Halts and wishes; likewise. */
+static bool take_halt(struct audit *a, const struct report *r)
+{
+    if (r->kind == REPORT_WISH) {
+        const bool granted = r->count[0] == WISH_SNAPSHOT && r->step <= a->snapshot_step;
+        return !granted && take_wish(a, r->count[0]);
+    }
+    if (a->stopped || !a->asked || a->halted.kind != 0 || r->step <= a->last.step ||
+        r->step >= a->last.until)
+        return false;
+    a->halted = *r;
+    return true;
+}
+
 static void check_report(struct audit *a, const struct report *r, bool late)
 {
     if (r->kind == REPORT_ROUND) check_round_report(a, r, late);
-    if (r->kind != REPORT_FITNESS && r->kind != REPORT_WROTE && r->kind != REPORT_FAILED &&
-        r->kind != REPORT_EVAL)
+    if (r->kind == REPORT_STEP || r->kind == REPORT_DEVICE || r->kind == REPORT_ROUND ||
+        r->kind == REPORT_LINEAGE)
         return;
-    const bool counts = take_report(a, r);
+    const bool halts = r->kind == REPORT_WISH || r->kind == REPORT_HALTED;
+    const bool counts = halts ? take_halt(a, r) : take_report(a, r);
     RULE(late != counts, "a report of kind %d, member %d and step %lld %s", r->kind, r->member,
          (long long)r->step, late ? "was ignored" : "counted, too late or twice");
     if (!counts || r->kind != REPORT_FITNESS) return;
@@ -275,9 +323,13 @@ static void check_actions(struct audit *a, const struct event *event, const stru
                           (r->kind == REPORT_WROTE || r->kind == REPORT_FAILED) && !actions->late &&
                           a->n_told == a->experts;
     const bool replaced = actions->send && actions->order.snapshot && is_writing(a);
-    RULE(actions->send == (judged || event->kind == EVENT_START),
-         "%s after %d of %d reports of step %lld", actions->send ? "an order" : "no order",
-         a->n_heard, a->members, (long long)a->last.until);
+    const bool answers = a->halted.kind != 0 && !is_writing(a), asks = a->news && !a->asked;
+    RULE(actions->send == (judged || event->kind == EVENT_START || answers || asks),
+         "%s after %d of %d reports of step %lld, halted at step %lld",
+         actions->send ? "an order" : "no order", a->n_heard, a->members, (long long)a->last.until,
+         (long long)a->halted.step);
+    RULE(!actions->send || (actions->order.halt != 0) == (asks && !judged && !answers),
+         "an order with halt %d", actions->order.halt);
     RULE((actions->judged != NULL) == judged, "a judging of %d members", a->n_heard);
     if (judged)
         RULE(is_oracles(a, actions->judged, oracle_find(a->oracle, a->last.until)),
@@ -294,7 +346,8 @@ static void check_actions(struct audit *a, const struct event *event, const stru
          "a commit of step %lld after that of step %lld", (long long)actions->commit_step,
          (long long)a->committed);
     RULE(actions->finished == (all_told && a->stopped), "finished %d", actions->finished);
-    if (actions->send) take_order(a, event, &actions->order);
+    if (actions->send && actions->order.halt) a->asked = true;
+    if (actions->send && !actions->order.halt) take_order(a, event, &actions->order);
     a->finished = a->finished || actions->finished;
 }
 
@@ -303,7 +356,11 @@ void audit_event(struct audit *a, const struct event *event, enum shoal_status s
 {
     RULE(!a->finished || !(actions->send || actions->commit || actions->finished),
          "something happens after the end");
+    a->news = false;
     if (event->kind == EVENT_REPORT) check_report(a, &event->report, actions->late);
+    if (event->kind == EVENT_WISH)
+        RULE(take_wish(a, event->wish) != actions->late, "a wish %s",
+             actions->late ? "was ignored" : "counted twice");
     if (a->broken[0]) return;
     if (status == SHOAL_OK) {
         check_actions(a, event, actions);
@@ -343,16 +400,27 @@ static bool is_champion(const struct audit *a, const struct audit_index *index)
            same_bits(best->fitness, then->champion_fitness);
 }
 
+/* A session that was killed may have come further than the run has now, and found a better one. */
+static bool is_foretold(const struct audit *a, const struct audit_index *index)
+{
+    const struct best_file *best = &index->best;
+    const struct oracle_judging *j = oracle_find(a->oracle, best->step);
+    return best->step > index->standing->judged_step && best->fitness < a->champion_fitness && j &&
+           j->best == best->member && same_bits(j->fitness[j->best], best->fitness);
+}
+
 void audit_commit(struct audit *a, const struct audit_index *index)
 {
     const int64_t step = index->standing->step;
+    const bool is_halt = step != index->standing->judged_step;
     const struct oracle_judging *j = oracle_find(a->oracle, step);
+    const struct oracle_halt *h = is_halt ? oracle_find_halt(a->oracle, step) : NULL;
     RULE(index->n_shards == a->experts, "step %lld is committed with %d of %d shards on disk",
          (long long)step, index->n_shards, a->experts);
-    RULE(j && index->digest ==
-                  (index->standing->round_done ? j->digest_after_round : j->digest_before),
+    RULE(!index->standing->round_done &&
+             (is_halt ? h && index->digest == h->digest : j && index->digest == j->digest),
          "the shards of step %lld hold weights of another time", (long long)step);
-    RULE(a->best_lost || is_champion(a, index),
+    RULE(a->best_lost || is_champion(a, index) || is_foretold(a, index),
          "best.h5 holds member %d of step %lld at the commit of step %lld, whose champion is %d of "
          "step %lld",
          index->best.member, (long long)index->best.step, (long long)step,

@@ -18,7 +18,11 @@ struct audit {
 
     /* of this session */
     bool any_order, stopped, finished;
-    struct order last;
+    struct order last;                    /* no mere call to halt */
+    enum wish wish;                       /* not granted yet */
+    bool asked;                           /* to halt, since the last order */
+    struct report halted;                 /* not answered yet; kind 0: none */
+    bool news;                            /* this event brought a wish that was none yet */
     uint8_t heard[SHOAL_MAX_EXPERTS + 1]; /* fitness at last.until */
     int n_heard;
     int champion;
@@ -27,8 +31,9 @@ struct audit {
     int64_t snapshot_step;           /* newest ordered; -1: none */
     uint8_t told[SHOAL_MAX_EXPERTS]; /* whose shards were written, or were not */
     int n_told;
-    bool failed;     /* one was not */
-    bool evaluating; /* the last order asks for it, and it is not in */
+    bool failed;         /* one was not */
+    int64_t judged_step; /* of the last judging */
+    bool evaluating;     /* the last order asks for it, and it is not in */
     int64_t n_judgings;
     int64_t due_round; /* index of the next that worker 0 will report */
 };

@@ -81,6 +81,11 @@ enum shoal_status index_drop(const char *run, int64_t step, int experts)
     return SHOAL_OK;
 }
 
+enum shoal_status run_index_path(char *out, const char *run, int64_t step)
+{
+    return path_format(out, "%s/index-%d", run, (int)step);
+}
+
 enum shoal_status run_best_path(char *out, const char *run)
 {
     return path_format(out, "%s/best.h5", run);

@@ -11,6 +11,7 @@ static void begin(const struct world *s, struct call *c, const struct sim_worker
     c->root_here = false;
     c->waiting = -1;
     c->blend = (struct blend){.n = 0};
+    c->asked = false;
     if (what->kind == CALL_LIVE || what->kind == CALL_FITNESS)
         live_none(&c->live, s->oracle.experts);
 }

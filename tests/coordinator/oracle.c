@@ -75,7 +75,7 @@ static void judge(struct loop *l, int64_t step)
         j->fitness[o->experts] = any_lives(l) ? physics_fitness(&o->physics, &l->mean) : NAN;
     }
     j->best = l->best = winner(o, j->fitness);
-    j->digest_before = j->digest_after_round = digest(l);
+    j->digest = digest(l);
 }
 
 /* Whom a group moves toward: the best, the mean, or one expert after the other; nobody dead. */
@@ -105,6 +105,17 @@ static void move_all(struct loop *l, const int *toward, int64_t step)
                 physics_evolve(&l->experts[k].group[g], source[g], step, !l->live[k]);
 }
 
+/* After a judging the dead get the leader's tensors of the groups that do not evolve. */
+static void rescue(struct loop *l)
+{
+    const struct evo_rule *rule[] = {&l->o->config.evolution.body, &l->o->config.evolution.io};
+    const struct weights lead = l->best == l->o->experts ? blend_live(l) : l->experts[l->best];
+    for (int k = 0; k < l->o->experts; k++)
+        for (int g = 0; g < PHYSICS_GROUPS; g++)
+            if (!l->live[k] && rule[g]->attractor == ATTRACT_NONE)
+                l->experts[k].group[g] = lead.group[g];
+}
+
 static void round_at(struct loop *l, int64_t step)
 {
     struct oracle *o = l->o;
@@ -122,7 +133,7 @@ static void round_at(struct loop *l, int64_t step)
 /* Train to the next judging, with rounds on the way; returns its step. */
 static int64_t stretch(struct loop *l, int64_t step)
 {
-    const struct oracle *o = l->o;
+    struct oracle *o = l->o;
     const int64_t every = o->config.evolution.every, judge_every = o->config.evolution.judge;
     int64_t until = step - step % judge_every + judge_every;
     if (until > o->config.run.steps) until = o->config.run.steps;
@@ -133,8 +144,10 @@ static int64_t stretch(struct loop *l, int64_t step)
             physics_train(&l->experts[k], k, step, next);
             l->live[k] = physics_trains(&o->physics, &l->experts[k]);
         }
-        if (next < until) round_at(l, next);
         step = next;
+        if (next == until) break;
+        o->halts[o->n_halts++] = (struct oracle_halt){next, digest(l)};
+        round_at(l, next);
     }
     return step;
 }
@@ -153,6 +166,7 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
     o->judgings[0].fitness = reserve(judgings * o->members, sizeof(double));
     o->rounds = reserve(rounds, sizeof *o->rounds);
     o->rounds[0].live = reserve(rounds * words_of(o), sizeof(uint64_t));
+    o->halts = reserve(rounds, sizeof *o->halts);
     l.experts = reserve(o->experts, sizeof *l.experts);
     l.live = reserve(o->experts, 1);
     for (int k = 0; k < o->experts; k++)
@@ -160,8 +174,8 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
     for (int64_t step = 0;; step = stretch(&l, step)) {
         judge(&l, step);
         if (l.best < 0 || step >= c->run.steps) break;
+        rescue(&l);
         round_at(&l, step);
-        o->judgings[o->n_judgings - 1].digest_after_round = digest(&l);
     }
     free(l.experts);
     free(l.live);
@@ -173,6 +187,7 @@ void oracle_free(struct oracle *o)
     if (o->rounds) free(o->rounds[0].live);
     free(o->judgings);
     free(o->rounds);
+    free(o->halts);
 }
 
 const struct oracle_judging *oracle_find(const struct oracle *o, int64_t step)
@@ -180,6 +195,19 @@ const struct oracle_judging *oracle_find(const struct oracle *o, int64_t step)
     int64_t i = step / o->config.evolution.judge;
     if (step % o->config.evolution.judge != 0) i++; /* the last one */
     return step >= 0 && i < o->n_judgings && o->judgings[i].step == step ? &o->judgings[i] : NULL;
+}
+
+const struct oracle_halt *oracle_find_halt(const struct oracle *o, int64_t step)
+{
+    int64_t low = 0, high = o->n_halts;
+    while (low < high) {
+        const int64_t middle = (low + high) / 2;
+        if (o->halts[middle].step < step)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < o->n_halts && o->halts[low].step == step ? &o->halts[low] : NULL;
 }
 
 int64_t oracle_round_from(const struct oracle *o, int64_t step)

@@ -6,16 +6,21 @@
 
 struct oracle_judging {
     int64_t step;
-    double *fitness;             /* of every member */
-    int best;                    /* -1: none is finite, and the run ends here */
-    uint64_t digest_before;      /* of the population's weights when judged, */
-    uint64_t digest_after_round; /* and after the round at this step, if there is one */
+    double *fitness; /* of every member */
+    int best;        /* -1: none is finite, and the run ends here */
+    uint64_t digest; /* of the population's weights when judged */
 };
 
 struct oracle_round {
     int64_t step;
     int toward[PHYSICS_GROUPS]; /* member of each group; -1: the group stays */
     uint64_t *live;             /* who was taken for alive: expert k is bit k % 64 of word k / 64 */
+};
+
+/* Where a run may halt between two judgings, and what the population is there. */
+struct oracle_halt {
+    int64_t step;
+    uint64_t digest; /* before the round */
 };
 
 struct oracle {
@@ -26,6 +31,8 @@ struct oracle {
     int64_t n_judgings;
     struct oracle_round *rounds; /* those in which something moves, oldest first */
     int64_t n_rounds;
+    struct oracle_halt *halts; /* oldest first */
+    int64_t n_halts;
 };
 
 /* Asks the test to fail when there is no memory. */
@@ -33,5 +40,7 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
 void oracle_free(struct oracle *o);
 /* NULL where there is no judging at this step. */
 const struct oracle_judging *oracle_find(const struct oracle *o, int64_t step);
+/* NULL where no run may halt at this step. */
+const struct oracle_halt *oracle_find_halt(const struct oracle *o, int64_t step);
 /* Index of the first round at or after a step. */
 int64_t oracle_round_from(const struct oracle *o, int64_t step);

@@ -50,6 +50,7 @@ void simulation_draw(struct simulation *sim, uint64_t seed, int workers)
         .seed = pick(&s, INT64_MAX), .rough = rough[pick(&s, 5)], .different = pick(&s, 2) == 0};
     sim->resizes = pick(&s, 2) == 0;
     sim->max_faults = (int)pick(&s, 5);
+    sim->wishes = pick(&s, 2) == 0;
     sim->noise_in_1024 = pick(&s, 2) ? 50 : 0;
     sim->latency_us = latency_us[pick(&s, 3)];
     sim->straggler_in_64 = pick(&s, 3) == 0 ? 8 : 0;

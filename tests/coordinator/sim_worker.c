@@ -1,54 +1,7 @@
-/* sim_worker.c - a worker as src/worker/ has it, one stage per thing it can wait for. Each stage
- * says what comes next and returns how long until then: GO_ON, a time, or GROUP_WAIT when something
- * else will wake it. */
+/* sim_worker.c - a worker as src/worker/ has it, one stage per thing it can wait for. */
 #include <math.h>
 #include <string.h>
-#include "coordinator/world.h"
-#include "evo/plan.h"
-
-enum { GO_ON = 0 };
-/* Microseconds of work. */
-enum { TRAIN_US = 400, JUDGE_US = 300, WRITE_US = 500, MOVE_US = 50 };
-
-static int first_expert(const struct world *s, int worker)
-{
-    return (int)((int64_t)worker * s->oracle.experts / s->n_workers);
-}
-
-static bool owns(const struct sim_worker *w, int expert)
-{
-    return expert >= w->first && expert < w->first + w->n_own;
-}
-
-static bool is_mean(const struct world *s, int member)
-{
-    return member == s->oracle.experts;
-}
-
-/* Whether this worker speaks for a member: its owner, or worker 0 for the mean. */
-static bool holds(const struct world *s, const struct sim_worker *w, int member)
-{
-    return is_mean(s, member) ? w->number == 0 : owns(w, member);
-}
-
-static const struct order *current(const struct world *s, const struct sim_worker *w)
-{
-    return &s->orders[w->n_done - 1];
-}
-
-static int64_t go(struct sim_worker *w, enum stage next, int64_t delay)
-{
-    w->stage = next;
-    return delay;
-}
-
-static void say(struct world *s, struct sim_worker *w, enum report_kind kind, int member,
-                int64_t step, double value)
-{
-    const struct report r = {
-        .kind = kind, .worker = w->number, .member = member, .step = step, .value = {value}};
-    world_say(s, w, &r);
-}
+#include "coordinator/sim_stages.h"
 
 void sim_worker_begin(struct world *s, int number, int64_t step)
 {
@@ -68,10 +21,12 @@ void sim_worker_begin(struct world *s, int number, int64_t step)
 
 static int64_t obey(struct world *s, struct sim_worker *w)
 {
-    (void)s;
-    w->waits = w->n_done == w->n_came;
-    if (w->waits) return GROUP_WAIT;
-    w->n_done++;
+    do {
+        w->waits = w->n_done == w->n_came;
+        if (w->waits) return GROUP_WAIT;
+        w->n_done++;
+    } while (current(s, w)->halt);
+    w->task = current(s, w);
     return go(w, STAGE_BEST, GO_ON);
 }
 
@@ -79,12 +34,12 @@ static void need_mean(struct world *s, const struct sim_worker *w)
 {
     if (!w->mean_fresh)
         audit_break(&s->audit, "worker %d needs the mean and has none at step %lld", w->number,
-                    (long long)current(s, w)->step);
+                    (long long)w->task->step);
 }
 
 static int64_t best(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (!o->save_best || !holds(s, w, o->best)) return go(w, STAGE_EVAL, GO_ON);
     if (is_mean(s, o->best)) need_mean(s, w);
     return go(w, STAGE_BEST_WRITTEN, world_work_us(s, w, WRITE_US));
@@ -92,7 +47,7 @@ static int64_t best(struct world *s, struct sim_worker *w)
 
 static int64_t best_written(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (disk_fails(&s->disk)) {
         s->out->disk_errors++;
         audit_best(&s->audit, false);
@@ -107,7 +62,7 @@ static int64_t best_written(struct world *s, struct sim_worker *w)
 
 static int64_t eval(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (!o->eval) return go(w, STAGE_SHARDS, GO_ON);
     if (!is_mean(s, o->best))
         return owns(w, o->best) ? go(w, STAGE_EVAL_DONE, world_work_us(s, w, JUDGE_US))
@@ -120,129 +75,34 @@ static int64_t eval(struct world *s, struct sim_worker *w)
 
 static int64_t eval_done(struct world *s, struct sim_worker *w)
 {
-    const struct order *o = current(s, w);
+    const struct order *o = w->task;
     if (holds(s, w, o->best)) say(s, w, REPORT_EVAL, o->best, o->step, 1.0);
     return go(w, STAGE_SHARDS, GO_ON);
 }
 
-/* ---- a round ---- */
+/* ---- halts ---- */
 
-static const struct evo_rule *rule_of(const struct world *s, int group)
+static void pass_wish(struct world *s, struct sim_worker *w)
 {
-    const struct config *c = &s->sim->config;
-    return group == PHYSICS_BODY ? &c->evolution.body : &c->evolution.io;
+    if (w->wish != WISH_NONE) say_count(s, w, REPORT_WISH, w->step, w->wish);
+    w->wish = WISH_NONE;
 }
 
-static bool evolves(const struct world *s)
+static int64_t halt(struct world *s, struct sim_worker *w)
 {
-    return rule_of(s, PHYSICS_BODY)->attractor != ATTRACT_NONE ||
-           rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
-}
-
-static int64_t begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
-{
-    w->step = step;
-    w->judged = judged;
-    return go(w, evolves(s) ? STAGE_LIVE : STAGE_TRAIN, GO_ON);
-}
-
-static int64_t ordered_round(struct world *s, struct sim_worker *w)
-{
-    const struct order *o = current(s, w);
-    return o->round ? begin_round(s, w, o->step, true) : go(w, STAGE_TRAIN, GO_ON);
-}
-
-static int64_t find_live(struct world *s, struct sim_worker *w)
-{
-    w->live = &current(s, w)->live;
-    if (w->judged) return go(w, STAGE_CHOOSE, GO_ON);
-    struct call *c =
-        group_enter(s, w, &(struct call_id){.kind = CALL_LIVE, .step = w->step, .root = -1});
-    for (int k = w->first; k < w->first + w->n_own; k++)
-        live_put(&c->live, k, physics_trains(&s->sim->physics, &s->experts[k]));
-    w->live = &c->live;
-    return go(w, STAGE_CHOOSE, group_leave(s, w));
-}
-
-static int choose_one(const struct world *s, const struct sim_worker *w, int group)
-{
-    const struct config *c = &s->sim->config;
-    const int experts = s->oracle.experts;
-    const int member = plan_attractor(rule_of(s, group), current(s, w)->best,
-                                      w->step / c->evolution.every, experts, w->live);
-    const bool there = member == experts ? live_next(w->live, 0, experts) >= 0
-                                         : member >= 0 && live_has(w->live, member);
-    return there ? member : -1;
-}
-
-static int64_t choose(struct world *s, struct sim_worker *w)
-{
-    for (int g = 0; g < PHYSICS_GROUPS; g++)
-        w->toward[g] = choose_one(s, w, g);
-    w->group = 0;
-    return go(w, STAGE_FETCH, GO_ON);
-}
-
-/* Bring the attractor of the group at hand here. */
-static int64_t fetch(struct world *s, struct sim_worker *w)
-{
-    if (w->group == PHYSICS_GROUPS) return go(w, STAGE_MOVE, GO_ON);
-    const int member = w->toward[w->group];
-    const bool mean = is_mean(s, member);
-    const bool moments = rule_of(s, w->group)->moments == MOMENTS_INHERIT;
-    if (member < 0 || (mean && w->mean_fresh && !moments)) return go(w, STAGE_FETCHED, GO_ON);
-    int root = -1;
-    if (!mean)
-        for (root = (int)((int64_t)member * s->n_workers / s->oracle.experts);
-             first_expert(s, root + 1) <= member;)
-            root++;
-    struct call *c = group_enter(s, w,
-                                 &(struct call_id){.kind = mean ? CALL_ADD : CALL_FETCH,
-                                                   .step = w->step,
-                                                   .member = member,
-                                                   .group = w->group,
-                                                   .root = root});
-    for (int k = w->first; mean && k < w->first + w->n_own; k++)
-        if (live_has(w->live, k)) physics_add(&c->blend, k, &s->experts[k]);
-    if (root == w->number) c->value = s->experts[member].group[w->group];
-    return go(w, STAGE_FETCHED, group_leave(s, w));
-}
-
-static int64_t fetched(struct world *s, struct sim_worker *w)
-{
-    const int g = w->group++, member = w->toward[g];
-    const bool moments = rule_of(s, g)->moments == MOMENTS_INHERIT;
-    if (is_mean(s, member)) {
-        if (moments || !w->mean_fresh) w->mean.group[g] = physics_mean(&w->call->blend).group[g];
-        w->source[g] = w->mean.group[g];
-    } else if (member >= 0) {
-        w->source[g] = w->call->value;
+    bool asked = false;
+    pass_wish(s, w);
+    if (w->n_done < w->n_came) {
+        asked = s->orders[w->n_done++].halt;
+        if (!asked)
+            audit_break(&s->audit, "worker %d finds an order in training at step %lld", w->number,
+                        (long long)w->step);
     }
-    return go(w, STAGE_FETCH, GO_ON);
+    struct call *c =
+        group_enter(s, w, &(struct call_id){.kind = CALL_HALT, .step = w->step, .root = -1});
+    c->asked = c->asked || asked;
+    return go(w, STAGE_HALTED, group_leave(s, w));
 }
-
-static int64_t move(struct world *s, struct sim_worker *w)
-{
-    const int *toward = w->toward;
-    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, STAGE_TRAIN, GO_ON);
-    audit_round(&s->audit, w->number, w->step, toward, w->live);
-    for (int k = w->first; k < w->first + w->n_own; k++)
-        for (int g = 0; g < PHYSICS_GROUPS; g++)
-            if (toward[g] >= 0 && toward[g] != k)
-                physics_evolve(&s->experts[k].group[g], w->source[g], w->step,
-                               !live_has(w->live, k));
-    return go(w, STAGE_ROUND_DONE, world_work_us(s, w, MOVE_US));
-}
-
-static int64_t round_done(struct world *s, struct sim_worker *w)
-{
-    const int member = w->toward[0] >= 0 ? w->toward[0] : w->toward[1];
-    if (w->number == 0) say(s, w, REPORT_ROUND, member, w->step, 0.0);
-    s->out->rounds += w->number == 0;
-    return go(w, STAGE_TRAIN, GO_ON);
-}
-
-/* ---- shards ---- */
 
 static int64_t wait_for_writer(struct sim_worker *w)
 {
@@ -250,25 +110,36 @@ static int64_t wait_for_writer(struct sim_worker *w)
     return GROUP_WAIT;
 }
 
+static int64_t halted(struct world *s, struct sim_worker *w)
+{
+    if (!w->call->asked) return sim_begin_round(s, w, w->step, false);
+    if (w->writing) return wait_for_writer(w);
+    if (w->number == 0) say_count(s, w, REPORT_HALTED, w->step, 0);
+    return go(w, STAGE_OBEY, GO_ON);
+}
+
+/* ---- shards ---- */
+
 static int64_t shards(struct world *s, struct sim_worker *w)
 {
-    if (!current(s, w)->snapshot) return go(w, STAGE_NEXT, GO_ON);
+    if (!w->task->snapshot) return go(w, STAGE_NEXT, GO_ON);
     if (w->writing) return wait_for_writer(w);
-    sim_writer_begin(s, w, current(s, w)->step);
+    sim_writer_begin(s, w, w->task->step);
     return go(w, STAGE_NEXT, GO_ON);
 }
 
 static int64_t next(struct world *s, struct sim_worker *w)
 {
-    w->step = current(s, w)->step;
-    return current(s, w)->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_ROUND, GO_ON);
+    (void)s;
+    w->step = w->task->step;
+    return w->task->stop ? go(w, STAGE_GONE, GROUP_WAIT) : go(w, STAGE_RESCUE, GO_ON);
 }
 
 /* ---- training and judging ---- */
 
 static int64_t train(struct world *s, struct sim_worker *w)
 {
-    const int64_t every = current(s, w)->every, until = current(s, w)->until;
+    const int64_t every = w->task->every, until = w->task->until;
     const int64_t round = (w->step / every + 1) * every;
     w->own = 0;
     if (w->step >= until) return go(w, STAGE_DRAIN, GO_ON);
@@ -285,9 +156,8 @@ static int64_t trained(struct world *s, struct sim_worker *w)
     for (int64_t step = (w->step / log + 1) * log; step <= w->next; step += log)
         say(s, w, REPORT_STEP, expert, step, 1.0);
     if (++w->own < w->n_own) return world_work_us(s, w, TRAIN_US);
-    if (w->next < current(s, w)->until) return begin_round(s, w, w->next, false);
     w->step = w->next;
-    return go(w, STAGE_TRAIN, GO_ON);
+    return go(w, w->step < w->task->until ? STAGE_HALT : STAGE_TRAIN, GO_ON);
 }
 
 /* One snapshot is finished before the next may be ordered; a worker cannot foresee to the second
@@ -295,7 +165,7 @@ static int64_t trained(struct world *s, struct sim_worker *w)
 static int64_t drain(struct world *s, struct sim_worker *w)
 {
     const struct config *c = &s->sim->config;
-    const int64_t step = current(s, w)->until, every = c->snapshot.every;
+    const int64_t step = w->task->until, every = c->snapshot.every;
     const bool due = (every > 0 && step % every == 0) || step >= c->run.steps;
     const bool may_stop = c->run.minutes > 0 && world_draw(s, 2);
     w->own = 0;
@@ -305,6 +175,7 @@ static int64_t drain(struct world *s, struct sim_worker *w)
 
 static int64_t judge(struct world *s, struct sim_worker *w)
 {
+    pass_wish(s, w);
     return go(w, STAGE_JUDGED, world_work_us(s, w, JUDGE_US));
 }
 
@@ -312,7 +183,7 @@ static int64_t judge(struct world *s, struct sim_worker *w)
 static int64_t judged(struct world *s, struct sim_worker *w)
 {
     const struct physics *p = &s->sim->physics;
-    const int64_t step = current(s, w)->until;
+    const int64_t step = w->task->until;
     const int expert = w->first + w->own;
     say(s, w, REPORT_FITNESS, expert, step, physics_fitness(p, &s->experts[expert]));
     if (++w->own < w->n_own) return world_work_us(s, w, JUDGE_US);
@@ -327,7 +198,7 @@ static int64_t judged(struct world *s, struct sim_worker *w)
 
 static int64_t mean(struct world *s, struct sim_worker *w)
 {
-    const int64_t step = current(s, w)->until;
+    const int64_t step = w->task->until;
     if (live_next(w->live, 0, s->oracle.experts) < 0) {
         if (w->number == 0) say(s, w, REPORT_FITNESS, s->oracle.experts, step, (double)NAN);
         return go(w, STAGE_OBEY, GO_ON);
@@ -343,15 +214,15 @@ static int64_t mean_done(struct world *s, struct sim_worker *w)
 {
     w->mean = physics_mean(&w->call->blend);
     w->mean_fresh = true;
-    (void)group_enter(
-        s, w, &(struct call_id){.kind = CALL_PASSES, .step = current(s, w)->until, .root = -1});
+    (void)group_enter(s, w,
+                      &(struct call_id){.kind = CALL_PASSES, .step = w->task->until, .root = -1});
     return go(w, STAGE_PASSES_DONE, group_leave(s, w));
 }
 
 static int64_t passes_done(struct world *s, struct sim_worker *w)
 {
     if (w->number == 0)
-        say(s, w, REPORT_FITNESS, s->oracle.experts, current(s, w)->until,
+        say(s, w, REPORT_FITNESS, s->oracle.experts, w->task->until,
             physics_fitness(&s->sim->physics, &w->mean));
     return go(w, STAGE_OBEY, GO_ON);
 }
@@ -371,13 +242,17 @@ static const struct {
     [STAGE_BEST_WRITTEN] = {"the best is written", best_written},
     [STAGE_EVAL] = {"evaluate", eval},
     [STAGE_EVAL_DONE] = {"evaluated", eval_done},
-    [STAGE_ROUND] = {"round if ordered", ordered_round},
-    [STAGE_LIVE] = {"find who is alive", find_live},
-    [STAGE_CHOOSE] = {"choose attractors", choose},
-    [STAGE_FETCH] = {"fetch", fetch},
-    [STAGE_FETCHED] = {"fetched", fetched},
-    [STAGE_MOVE] = {"move", move},
-    [STAGE_ROUND_DONE] = {"round done", round_done},
+    [STAGE_RESCUE] = {"rescue the dead", sim_rescue},
+    [STAGE_RESCUED] = {"rescued", sim_rescued},
+    [STAGE_ROUND] = {"round if ordered", sim_ordered_round},
+    [STAGE_LIVE] = {"find who is alive", sim_find_live},
+    [STAGE_CHOOSE] = {"choose attractors", sim_choose},
+    [STAGE_FETCH] = {"fetch", sim_fetch},
+    [STAGE_FETCHED] = {"fetched", sim_fetched},
+    [STAGE_MOVE] = {"move", sim_move},
+    [STAGE_ROUND_DONE] = {"round done", sim_round_done},
+    [STAGE_HALT] = {"agree to halt", halt},
+    [STAGE_HALTED] = {"halt or train", halted},
     [STAGE_SHARDS] = {"write shards if ordered", shards},
     [STAGE_NEXT] = {"stop or go on", next},
     [STAGE_TRAIN] = {"train", train},

@@ -18,6 +18,7 @@ struct request {
 
 struct totals {
     int64_t broken, diverged, events, heard, sessions, deaths, disk_errors, strays, rounds, commits;
+    int64_t wishes, halts;
 };
 
 static enum shoal_status parse(int argc, char **argv, struct request *q)
@@ -59,6 +60,8 @@ static void add(struct totals *t, const struct outcome *out)
     t->strays += out->strays;
     t->rounds += out->rounds;
     t->commits += out->commits;
+    t->wishes += out->wishes;
+    t->halts += out->halts;
 }
 
 static void report(const struct request *q, int64_t seed, const struct outcome *out,
@@ -76,8 +79,9 @@ static void summary(const struct request *q, const struct totals *t, double seco
     printf("%" PRId64 " runs in %" PRId64 " sessions: %" PRId64 " rounds, %" PRId64
            " snapshots, %" PRId64 " diverged\n",
            q->seeds, t->sessions, t->rounds, t->commits, t->diverged);
-    printf("%" PRId64 " deaths, %" PRId64 " disk errors, %" PRId64 " stray reports\n", t->deaths,
-           t->disk_errors, t->strays);
+    printf("%" PRId64 " deaths, %" PRId64 " disk errors, %" PRId64 " stray reports, %" PRId64
+           " signals, %" PRId64 " halts\n",
+           t->deaths, t->disk_errors, t->strays, t->wishes, t->halts);
     printf("%" PRId64 " events, %" PRId64 " of them at the coordinator, in %.2f s of processor "
            "time: %.2f million a second\n",
            t->events, t->heard, seconds, (double)t->events / seconds * 1e-6);

@@ -152,16 +152,22 @@ static void commit(struct world *s, int64_t step)
     disk_prune(&s->disk, s->sim->config.snapshot.keep);
 }
 
+static const char *const wish_text[] = {"do nothing", "save", "stop"};
+
 static void trace_actions(const struct world *s, const struct event *event, const struct actions *a)
 {
     const struct report *r = &event->report;
     const struct order *o = &a->order;
-    const char *const kind[] = {"?",     "step",  "fitness", "eval",
-                                "round", "wrote", "failed",  "device"};
+    const char *const kind[] = {"?",      "step",    "fitness", "eval", "round", "wrote",
+                                "failed", "lineage", "device",  "wish", "halted"};
+    if (event->kind == EVENT_WISH)
+        world_trace(s, "the coordinator is asked to %s%s", wish_text[event->wish],
+                    a->late ? " (late)" : "");
+    if (a->send && o->halt) world_trace(s, "order: halt");
     if (event->kind == EVENT_REPORT)
         world_trace(s, "heard worker %d: %s of member %d at step %" PRId64 ", %g%s", r->worker,
                     kind[r->kind], r->member, r->step, r->value[0], a->late ? " (late)" : "");
-    if (a->send)
+    if (a->send && !o->halt)
         world_trace(s, "order: step %" PRId64 ", best %d (%g)%s%s%s%s%s, until %" PRId64, o->step,
                     o->best, o->best_fitness, o->save_best ? ", save" : "", o->eval ? ", eval" : "",
                     o->round ? ", round" : "", o->snapshot ? ", snapshot" : "",
@@ -185,6 +191,7 @@ static void give(struct world *s, const struct event *event)
     if (actions.abandon) disk_drop(&s->disk, actions.abandon_step);
     s->lost = s->lost || actions.abandon;
     if (actions.send) send_order(s, &actions.order);
+    s->out->halts += actions.send && !actions.order.halt && !actions.order.judged;
     if (actions.commit) commit(s, actions.commit_step);
     s->finished = actions.finished && !s->coordinator_dead;
 }
@@ -258,6 +265,25 @@ static void happen(struct world *s, uint32_t what)
     }
 }
 
+/* A signal to the coordinator, to one worker or to all processes. */
+static void wish(struct world *s)
+{
+    const struct event event = {.kind = EVENT_WISH,
+                                .time_s = (double)(s->now_us - s->begun_us) * 1e-6,
+                                .wish = world_draw(s, 3) ? WISH_SNAPSHOT : WISH_STOP};
+    const int whom = (int)world_draw(s, 3), one = (int)world_draw(s, (uint64_t)s->n_workers);
+    s->out->wishes++;
+    s->wish_in =
+        ++s->n_wishes < WISHES ? (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 12)) : -1;
+    for (int i = 0; i < s->n_workers; i++)
+        if ((whom == 2 || (whom == 1 && i == one)) && s->workers[i].wish < event.wish)
+            s->workers[i].wish = event.wish;
+    if (whom > 0)
+        world_trace(s, "%s asked to %s", whom == 2 ? "all are" : "a worker is",
+                    wish_text[event.wish]);
+    if (whom != 1 && !s->coordinator_dead && !s->finished) give(s, &event);
+}
+
 static void strike(struct world *s)
 {
     const int victim = world_draw(s, 4) == 0 ? -1 : (int)world_draw(s, (uint64_t)s->n_workers);
@@ -268,8 +294,10 @@ static void strike(struct world *s)
 
 static void draw_faults(struct world *s)
 {
-    s->death_in = s->commit_death = s->disk.errors_in = -1;
+    s->death_in = s->commit_death = s->disk.errors_in = s->wish_in = -1;
+    s->n_wishes = 0;
     if (s->out->sessions > s->sim->max_faults) return;
+    if (s->sim->wishes) s->wish_in = (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 14));
     switch (world_draw(s, 4)) {
     case 0:
         s->disk.errors_in = (int64_t)world_draw(s, (uint64_t)1 << world_draw(s, 9));
@@ -359,6 +387,7 @@ static void run_session(struct world *s)
         s->now_us = item.time_us;
         if (++s->out->events > s->sim->max_events) audit_break(&s->audit, "the run does not end");
         if (s->death_in >= 0 && s->death_in-- == 0) strike(s);
+        if (s->wish_in >= 0 && s->wish_in-- == 0) wish(s);
         happen(s, item.what);
     }
 }
@@ -380,7 +409,7 @@ static struct world *world_make(const struct simulation *sim, FILE *trace, struc
     s->trace = trace;
     s->draw = physics_mix(sim->seed) | 1;
     s->max_workers = sim->resizes ? experts : sim->workers;
-    s->max_orders = (int)(sim->config.run.steps / sim->config.evolution.judge) + 4;
+    s->max_orders = (int)(sim->config.run.steps / sim->config.evolution.judge) + 4 + 2 * WISHES;
     s->orders = reserve((size_t)s->max_orders, sizeof *s->orders);
     s->workers = reserve((size_t)s->max_workers, sizeof *s->workers);
     s->experts = reserve((size_t)experts, sizeof *s->experts);
@@ -412,7 +441,8 @@ void simulate(const struct simulation *sim, FILE *trace, struct outcome *out)
     const struct stored *last;
     while (!out->diverged && !s->finished && !s->audit.broken[0] && boot(s)) {
         run_session(s);
-        s->finished = s->finished && !s->over && !s->lost;
+        /* One that was stopped as somebody wished is resumed like one that was killed. */
+        s->finished = s->finished && !s->over && !s->lost && s->audit.wish != WISH_STOP;
     }
     last = disk_newest(&s->disk);
     if (last) out->standing = last->standing;

@@ -14,6 +14,7 @@ struct simulation {
     bool resizes;        /* a resumed run may have another number of workers */
     int max_faults;      /* sessions in which something goes wrong; then one without */
     int noise_in_1024;   /* chance that a report comes a second time, later, or garbled */
+    bool wishes;         /* in those sessions signals may ask to save or stop the run, too */
     int64_t latency_us;  /* of a message, at most; now and then twenty times that */
     int straggler_in_64; /* chance that a worker is far slower than the others */
     int64_t max_events;  /* a run that takes more does not end */
@@ -23,6 +24,7 @@ struct outcome {
     bool diverged;    /* no member was finite at a judging, and the run said so */
     char broken[320]; /* the rule that was broken, and when; "": none */
     int64_t events, heard, sessions, deaths, disk_errors, strays, rounds, commits;
+    int64_t wishes, halts;
     int64_t judgings;
     struct standing standing; /* at the end */
 };

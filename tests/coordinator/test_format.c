@@ -173,7 +173,9 @@ static void a_plain_line_and_the_summary(void **state)
                                   .champion = 2,
                                   .champion_step = 3900,
                                   .champion_fitness = 0.693147180559945309,
-                                  .best_path = "runs/a/best.h5"};
+                                  .best_path = "runs/a/best.h5",
+                                  .why = "",
+                                  .config_path = "runs/a/config.yaml"};
     format_summary(text, sizeof text, &summary);
     assert_string_equal(text,
                         "finished after 4000 of 4000 steps, 131M tokens, 1m23s\n"
@@ -185,6 +187,13 @@ static void a_plain_line_and_the_summary(void **state)
     summary.skipped = 20;
     format_summary(text, sizeof text, &summary);
     assert_non_null(strstr(text, "1m23s, 20 steps skipped\n"));
+    summary.steps = 5000;
+    format_summary(text, sizeof text, &summary);
+    assert_ptr_equal(strstr(text, "stopped after 4000 of 5000 steps"), text);
+    assert_non_null(strstr(text, "best.h5\nresume: shoal train runs/a/config.yaml --resume"));
+    summary.why = "SIGTERM";
+    format_summary(text, sizeof text, &summary);
+    assert_ptr_equal(strstr(text, "stopped (SIGTERM) after 4000 of 5000 steps"), text);
 }
 
 static void the_meter_forgets(void **state)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/memory.h"
@@ -292,6 +293,55 @@ static void all_diverged_is_written_down_and_ends_the_run(void **state)
     assert_int_equal(f->comm.n_orders, 1);
 }
 
+/* The handler without a record: has anybody signalled, or is the job's time over? */
+static void it_looks_around_when_nothing_is_said(void **state)
+{
+    struct fixture *f = *state;
+    char end[32];
+    snprintf(end, sizeof end, "%lld", (long long)time(NULL) + 60 * 60);
+    assert_int_equal(setenv("SLURM_JOB_END_TIME", end, 1), 0);
+    f->config.run.margin = 59.9;
+    create(f, 1, NULL);
+    assert_int_equal(coordinator_start(f->c), SHOAL_OK);
+    judge(f, 0, 5.0, 4.0, 6.0);
+    assert_int_equal(f->comm.hear(f->comm.owner, NULL, 0), SHOAL_OK);
+    assert_int_equal(f->comm.n_orders, 2);
+    coordinator_destroy(&f->c);
+    f->config.run.margin = 60.1;
+    create(f, 1, NULL);
+    assert_int_equal(unsetenv("SLURM_JOB_END_TIME"), 0);
+    assert_int_equal(coordinator_start(f->c), SHOAL_OK);
+    judge(f, 0, 5.0, 4.0, 6.0);
+    assert_true(f->comm.orders[1].halt && f->comm.orders[2].stop);
+    assert_int_equal(f->comm.hear(f->comm.owner, NULL, 0), SHOAL_OK);
+    assert_int_equal(f->comm.n_orders, 3);
+    assert_int_equal(say(f, report(REPORT_WROTE, 0, 0, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_WROTE, 1, 0, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(count_lines(f, "\"why\":\"the job's time is nearly over\"}"), 1);
+}
+
+/* A signal to a worker comes as a report; the run is saved where it halts, and ends there. */
+static void a_signalled_run_ends_where_it_halts(void **state)
+{
+    struct fixture *f = *state;
+    create(f, 1, NULL);
+    assert_int_equal(coordinator_start(f->c), SHOAL_OK);
+    judge(f, 0, 5.0, 4.0, 6.0);
+    struct report wish = report(REPORT_WISH, 0, 7, 0.0, WISH_STOP);
+    wish.count[1] = 15;
+    wish.worker = 3;
+    assert_int_equal(say(f, wish), SHOAL_OK);
+    assert_true(f->comm.n_orders == 3 && f->comm.orders[2].halt);
+    assert_int_equal(say(f, report(REPORT_HALTED, 0, 10, 0.0, 1)), SHOAL_OK);
+    assert_true(f->comm.orders[3].stop && f->comm.orders[3].step == 10);
+    assert_int_equal(say(f, report(REPORT_WROTE, 0, 10, 0.0, 0)), SHOAL_OK);
+    assert_int_equal(say(f, report(REPORT_WROTE, 1, 10, 0.0, 0)), SHOAL_OK);
+    const struct standing *standing = &fake_index()->index.standing;
+    assert_true(standing->step == 10 && standing->judged_step == 0 && !standing->round_done);
+    assert_int_equal(fake_index()->index.n_judgings, 1);
+    assert_int_equal(count_lines(f, "\"why\":\"SIGTERM to worker 3\"}"), 1);
+}
+
 static void a_record_of_another_size_is_ignored(void **state)
 {
     struct fixture *f = *state;
@@ -314,6 +364,8 @@ int main(void)
         LOOP_TEST(a_lost_peer_ends_the_loop),
         LOOP_TEST(a_lost_snapshot_is_given_up),
         LOOP_TEST(all_diverged_is_written_down_and_ends_the_run),
+        LOOP_TEST(it_looks_around_when_nothing_is_said),
+        LOOP_TEST(a_signalled_run_ends_where_it_halts),
         LOOP_TEST(a_record_of_another_size_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,6 +90,7 @@ static void lines_hold_what_is_promised(void **state)
     const struct metrics_end end = {.tokens = 12800,
                                     .skipped = 7,
                                     .late = 1,
+                                    .why = "SIGTERM",
                                     .peak_bytes = (double[]){2.5e9, 0.0},
                                     .workers = 2};
     const struct judging judged = {
@@ -128,7 +129,7 @@ static void lines_hold_what_is_promised(void **state)
         "\"bytes\":9000}\n"
         "{\"event\":\"end\",\"time\":5,\"step\":80,\"best\":0,\"best_step\":40,"
         "\"best_fitness\":1.25,\"tokens\":12800,\"skipped\":7,\"late\":1,"
-        "\"peak_bytes\":[2500000000,0]}\n");
+        "\"peak_bytes\":[2500000000,0],\"why\":\"SIGTERM\"}\n");
     mem_free(text);
     metrics_close(&m);
     assert_null(m);

@@ -371,6 +371,7 @@ static void resume_repeats_the_round_but_not_the_judging(void **state)
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
     (void)machine_judge(s, (double[]){4.5, 4.0, 4.5, 5.0}, 4, 40, 0.0);
     const struct actions before = machine_judge(s, (double[]){5.5, NAN, 5.0, 5.25}, 4, 80, 0.0);
+    (void)machine_write(s, 3, 80);
     struct coordinator_state *again = resumed(s, &plain);
     struct actions a = machine_start(again);
     /* The snapshot was taken before the round of its step. */
@@ -378,6 +379,7 @@ static void resume_repeats_the_round_but_not_the_judging(void **state)
     assert_memory_equal(&a.order.live, &before.order.live, sizeof a.order.live);
     a = machine_judge(again, (double[]){4.5, 4.5, 4.0, 4.5}, 4, 100, 0.0);
     assert_false(a.order.save_best); /* the champion of step 0 is remembered: 4.0 */
+    (void)machine_write(again, 3, 100);
     struct standing standing;
     int64_t n;
     const struct judging *rows = coordinator_snapshot(again, &standing, &n);
@@ -409,6 +411,7 @@ static void a_stopped_run_can_be_lengthened(void **state)
     (void)machine_start(t);
     for (int64_t step = 0; step < 46; step += step < 40 ? 40 : 5)
         (void)machine_judge(t, (double[]){5.0, 4.0, 4.5, 6.0}, 4, step, 0.0);
+    (void)machine_write(t, 3, 45);
     again = resumed(t, &plain);
     a = machine_start(again);
     check_order(&a, (struct expected){.step = 45, .until = 80, .best = 1});

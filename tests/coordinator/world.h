@@ -14,6 +14,8 @@ enum stage {
     STAGE_BEST_WRITTEN,
     STAGE_EVAL,
     STAGE_EVAL_DONE,
+    STAGE_RESCUE,
+    STAGE_RESCUED,
     STAGE_ROUND,
     STAGE_LIVE,
     STAGE_CHOOSE,
@@ -21,6 +23,8 @@ enum stage {
     STAGE_FETCHED,
     STAGE_MOVE,
     STAGE_ROUND_DONE,
+    STAGE_HALT,
+    STAGE_HALTED,
     STAGE_SHARDS,
     STAGE_NEXT,
     STAGE_TRAIN,
@@ -47,15 +51,17 @@ struct call; /* a collective of the workers */
 struct sim_worker {
     int number, first, n_own;
     enum stage stage;
-    bool dead;          /* killed */
-    bool deaf;          /* what the dead coordinator still sent never comes */
-    bool waits;         /* for an order */
-    int n_came, n_done; /* orders: arrived, carried out or begun */
-    int64_t order_us;   /* when the newest order arrives */
-    int own;            /* which of its experts is at hand */
-    int64_t step, next; /* of training: from, to */
-    bool judged;        /* the round at hand follows a judging */
-    int group;          /* of the round at hand */
+    bool dead;                /* killed */
+    bool deaf;                /* what the dead coordinator still sent never comes */
+    bool waits;               /* for an order */
+    int n_came, n_done;       /* orders: arrived, carried out or begun */
+    const struct order *task; /* at hand; what only calls to halt is none */
+    int64_t order_us;         /* when the newest order arrives */
+    int own;                  /* which of its experts is at hand */
+    int64_t step, next;       /* of training: from, to */
+    bool judged;              /* the round at hand follows a judging */
+    enum wish wish;           /* what a signal to it asks for, until it has said so */
+    int group;                /* of the round at hand */
     int toward[PHYSICS_GROUPS];
     uint64_t source[PHYSICS_GROUPS];
     const struct live_set *live; /* of the round at hand: the order's or a call's */
@@ -72,7 +78,16 @@ struct sim_worker {
     struct line line;
 };
 
-enum call_kind { CALL_EVAL, CALL_LIVE, CALL_FETCH, CALL_ADD, CALL_FITNESS, CALL_PASSES };
+enum call_kind {
+    CALL_EVAL,
+    CALL_LIVE,
+    CALL_FETCH,
+    CALL_RESCUE,
+    CALL_ADD,
+    CALL_HALT,
+    CALL_FITNESS,
+    CALL_PASSES
+};
 enum { CALLS = 16 }; /* that may be under way at a time; the sums among them keep it far lower */
 
 /* What all who enter must agree on. */
@@ -88,10 +103,12 @@ struct call {
     struct call_id id;
     int n_entered;
     bool root_here;
-    int waiting;          /* first worker of a list; -1 */
-    struct live_set live; /* CALL_LIVE, CALL_FITNESS */
-    struct blend blend;   /* CALL_ADD */
-    uint64_t value;       /* CALL_FETCH */
+    int waiting;            /* first worker of a list; -1 */
+    struct live_set live;   /* CALL_LIVE, CALL_FITNESS */
+    struct blend blend;     /* CALL_ADD */
+    bool asked;             /* CALL_HALT */
+    uint64_t value;         /* CALL_FETCH */
+    struct weights weights; /* CALL_RESCUE */
 };
 
 /* A snapshot's files. */
@@ -112,7 +129,7 @@ struct disk {
     int64_t errors_in; /* writes from now, one fails; below 0: none does */
 };
 
-enum { STRAYS = 32 };
+enum { STRAYS = 32, WISHES = 6 /* in one session, at most */ };
 
 struct world {
     const struct simulation *sim;
@@ -138,11 +155,13 @@ struct world {
     bool stray_used[STRAYS];
 
     /* what goes wrong in this session */
-    bool doomed;          /* somebody died: the launcher will end it */
-    bool over;            /* the launcher did, or the run failed by itself */
-    bool finished;        /* the coordinator is done and gone */
-    bool lost;            /* but the last snapshot could not be written */
-    int64_t death_in;     /* events from now; below 0: nobody dies so */
+    bool doomed;      /* somebody died: the launcher will end it */
+    bool over;        /* the launcher did, or the run failed by itself */
+    bool finished;    /* the coordinator is done and gone */
+    bool lost;        /* but the last snapshot could not be written */
+    int64_t death_in; /* events from now; below 0: nobody dies so */
+    int64_t wish_in;  /* likewise, until somebody wants the run saved or stopped */
+    int n_wishes;
     int64_t commit_death; /* commits from now after which the coordinator dies; below 0: none */
 };
 

@@ -20,6 +20,7 @@ static void round_trip(struct world *w, bool with_extras)
     assert_int_equal(shard_read(path, back, &past), SHOAL_OK);
     assert_true(same_expert(e, back));
     assert_true(same_outlier(&past.outlier));
+    assert_true(past.loss_sum == 7.75 && past.losses == 3 && past.last_loss == -INFINITY);
     assert_int_equal(past.n_judgings, 3);
     assert_int_equal(past.judgings[2].step, 100);
     assert_true(past.judgings[0].train_loss == 5.75 && past.judgings[2].time_s == 2.5);

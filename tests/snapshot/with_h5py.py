@@ -14,7 +14,8 @@ SHARD_ATTRIBUTES = {
 INDEX_ATTRIBUTES = {
     "format": str, "format_version": np.int64, "run_id": str, "step": np.int64, "experts": np.int64,
     "members": np.int64, "workers": np.int64, "time_s": np.float64, "best": np.int64,
-    "best_fitness": np.float64, "round_done": np.int64, "every": np.int64, "champion": np.int64,
+    "best_fitness": np.float64, "round_done": np.int64, "judged_step": np.int64,
+    "every": np.int64, "champion": np.int64,
     "champion_step": np.int64, "champion_fitness": np.float64, "config": str, "created": str,
     "shoal_version": str, "text_checksum": np.int64}
 
@@ -92,7 +93,8 @@ def check_shard(run):
         check([d.label for d in weights["h/1/mlp/c_fc/weight"].dims] == ["width", "hidden"])
         state = dict(file["state"].attrs)
         check(state == {"step": 16, "position": 402, "tokens": 5000000002, "parent": 3,
-                        "fitness": 4.5, "lr_scale": 1.25}, "state is", state)
+                        "fitness": 4.5, "lr_scale": 1.25, "loss_sum": 7.75, "losses": 3,
+                        "last_loss": -np.inf}, "state is", state)
         lineage = file["history/lineage"][...]
         check(lineage.dtype.names == ("step", "body", "io", "kind", "distance", "lr_scale"), lineage)
         check(lineage[1].tolist() == (100, 2, 3, 1, 0.125, 1.2), lineage)

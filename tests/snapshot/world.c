@@ -126,11 +126,14 @@ const struct shard_past *some_past(void)
         .n_judgings = sizeof history / sizeof history[0],
         .lineage = lineage,
         .n_lineage = sizeof lineage / sizeof lineage[0],
-        .outlier = {
-            .row = {{2.5, 0.1}, {-0.0, 1e308}, {5e-324, 3.0}, {1.0 / 3.0, 0.7}, {2.25, 1.0}},
-            .n = 5,
-            .in_a_row = 3,
-            .skipped = 1234567890123}};
+        .outlier =
+            {.row = {{2.5, 0.1}, {-0.0, 1e308}, {5e-324, 3.0}, {1.0 / 3.0, 0.7}, {2.25, 1.0}},
+             .n = 5,
+             .in_a_row = 3,
+             .skipped = 1234567890123},
+        .loss_sum = 7.75,
+        .losses = 3,
+        .last_loss = -INFINITY};
     return &past;
 }
 
@@ -184,6 +187,7 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
         .standing = {.step = step,
                      .best = best,
                      .round_done = 1,
+                     .judged_step = 6,
                      .best_fitness = 2.0,
                      .champion = best,
                      .champion_step = step,
