@@ -188,6 +188,7 @@ def shapes() -> list[Cell]:
     deep = {"population.layers_per_expert": "12"}
     return [
         Cell(group, "deep-12x64", {**lone, **deep}, 3, "the uncut model"),
+        Cell(group, "deep-12x64-lr-0.004", {**lone, **deep, "train.lr": "0.004"}, 1, "a lower rate for it"),
         Cell(group, "wide-3x128", {**lone, "model.width": "128", "model.heads": "4"}, 3,
              "as many parameters as the uncut model in its blocks, a quarter of its depth"),
         Cell(group, "deep-12x64-4-times", {**lone, **deep, "run.steps": "4000"}, 1,
