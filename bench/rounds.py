@@ -87,7 +87,7 @@ def figures(events, judge):
     rounds = [e for e in events if e["event"] == "round" and first["step"] <= e["step"] < last["step"]]
     later = judgings[judgings.index(first) + 1:]
     steps = last["step"] - first["step"]
-    every = rounds[1]["step"] - rounds[0]["step"]
+    every = rounds[1]["step"] - rounds[0]["step"] if len(rounds) > 1 else steps // len(later)
     # What a judging brings along is not a round's.
     plain = [e for e in rounds if e["step"] not in {j["step"] for j in judgings}] or rounds
     stall_s = statistics.median(e["stall_s"] for e in plain)
