@@ -180,3 +180,13 @@ void *device_beside_stream(struct device *dev)
 {
     return dev->ops->beside_stream(dev);
 }
+
+enum shoal_status device_lane_enter(struct device *dev)
+{
+    return dev->ops->lane_enter(dev);
+}
+
+void device_lane_leave(struct device *dev)
+{
+    dev->ops->lane_leave(dev);
+}

@@ -113,6 +113,20 @@ enum shoal_status device_slot_done(struct device *dev, int slot, bool *done);
  * none, as on the CPU. Its device is the calling thread's current one. */
 void *device_beside_stream(struct device *dev);
 
+/* A lane is a second way to a device, for a thread that exchanges weights while another trains.
+ * Between enter and leave, what the calling thread queues is done in its own order and beside the
+ * compute stream, and "the compute stream" above means the lane to it: device_sync waits for the
+ * lane alone, device_beside_begin and _end order the queues beside against the lane. On the CPU the
+ * lane is the thread itself, and no team of threads is woken for it.
+ *
+ * At most one thread is in a device's lane, and only it may use fetches, stores and slots then. In
+ * the lane: memory, copies, zeroes, sync, everything beside, and kernel_axpby; no other kernel.
+ * What is handed over is handed over by waiting: device_sync by the other thread before the lane
+ * touches what it has written, device_sync in the lane before it is left. SHOAL_EDEVICE,
+ * SHOAL_ENOMEM. */
+enum shoal_status device_lane_enter(struct device *dev);
+void device_lane_leave(struct device *dev);
+
 /* ---- the network ------------------------------------------------------------------------------
  */
 

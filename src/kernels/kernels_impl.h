@@ -32,6 +32,8 @@ struct kernel_ops {
     enum shoal_status (*note)(struct device *dev, int slot);
     enum shoal_status (*slot_done)(struct device *dev, int slot, bool *done);
     void *(*beside_stream)(struct device *dev);
+    enum shoal_status (*lane_enter)(struct device *dev);
+    void (*lane_leave)(struct device *dev);
 
     enum shoal_status (*convert)(struct device *dev, struct view out, struct view x);
     enum shoal_status (*embed)(struct device *dev, struct view out, struct view tokens,

@@ -180,6 +180,7 @@ static enum shoal_status allocate(struct device *dev, size_t bytes, const char *
 enum shoal_status cuda_scratch(struct device *dev, size_t bytes, void *out)
 {
     struct cuda_device *const cuda = cuda_of(dev);
+    SHOAL_ASSERT(cuda_stream(dev) == cuda->stream); /* there is one, and it is not the lane's */
     if (bytes > cuda->scratch_bytes || !cuda->scratch) {
         void *larger = NULL;
         SHOAL_TRY(allocate(dev, bytes, "kernel scratch", &larger));
@@ -196,7 +197,7 @@ enum shoal_status cuda_scratch(struct device *dev, size_t bytes, void *out)
 static enum shoal_status cuda_zero(struct device *dev, void *dst, size_t bytes)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaMemsetAsync(dst, 0, bytes, cuda_of(dev)->stream));
+    TRY_CUDA(cudaMemsetAsync(dst, 0, bytes, cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -212,7 +213,7 @@ static enum shoal_status cuda_alloc(struct device *dev, size_t bytes, const char
     return st;
 }
 
-/* cudaFree waits for what is queued, so nothing still uses p. */
+/* cudaFree waits for what is queued on every stream, so nothing still uses p. */
 static void cuda_free(struct device *dev, void *p)
 {
     (void)cudaSetDevice(cuda_of(dev)->index);
@@ -222,7 +223,7 @@ static void cuda_free(struct device *dev, void *p)
 static enum shoal_status cuda_sync(struct device *dev)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaStreamSynchronize(cuda_of(dev)->stream));
+    TRY_CUDA(cudaStreamSynchronize(cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -230,7 +231,7 @@ static enum shoal_status move(struct device *dev, void *dst, const void *src, si
                               enum cudaMemcpyKind kind)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, kind, cuda_of(dev)->stream));
+    TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, kind, cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -274,6 +275,8 @@ const struct kernel_ops cuda_ops = {
     .note = cuda_note,
     .slot_done = cuda_slot_done,
     .beside_stream = cuda_beside_stream,
+    .lane_enter = cuda_lane_enter,
+    .lane_leave = cuda_lane_leave,
     .convert = cuda_convert,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,
