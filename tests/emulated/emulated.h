@@ -27,6 +27,8 @@ struct emulated_memory emulated_memory_now(void);
 void emulated_memory_begin(void);
 /* What a stream has before it. */
 int emulated_queued(cudaStream_t stream);
+/* How often somebody waited for a whole stream, or for all: events are not counted. */
+int emulated_waits(void);
 
 #ifdef __cplusplus
 }

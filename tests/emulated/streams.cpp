@@ -125,6 +125,7 @@ struct emulated_event {
 
 static struct emulated_stream *streams;
 static uint64_t tickets;
+static int waits;
 
 static struct work *push(cudaStream_t s, enum kind kind)
 {
@@ -217,6 +218,12 @@ int emulated_queued(cudaStream_t stream)
     return length(stream);
 }
 
+int emulated_waits(void)
+{
+    const locked here;
+    return waits;
+}
+
 struct emulated_memory emulated_memory_now(void)
 {
     const locked here;
@@ -289,6 +296,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     const locked here;
+    waits++;
     finish(stream);
     return made_up("EMULATED_SYNC_FAILS");
 }
@@ -347,6 +355,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 cudaError_t cudaFree(void *p)
 {
     const locked here;
+    waits++;
     finish_all();
     struct block **const b = find_block(p);
     if (!*b || (*b)->at != p) return cudaErrorInvalidValue;
@@ -382,7 +391,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         w->owned = allocate(bytes);
         memcpy(w->owned, from, bytes);
     }
-    if (place_of(to) == PAGEABLE) finish(stream);
+    if (place_of(to) == PAGEABLE) {
+        waits++;
+        finish(stream);
+    }
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)

@@ -122,6 +122,14 @@ static enum shoal_status cpu_sync(struct device *dev)
     return SHOAL_OK;
 }
 
+/* Whatever was queued is done. */
+static enum shoal_status cpu_mark(struct device *dev, int mark)
+{
+    (void)dev;
+    (void)mark;
+    return SHOAL_OK;
+}
+
 /* ---- beside computing: whatever is queued is done at once ---- */
 
 static enum shoal_status cpu_fetch(struct device *dev, void *pinned, const void *src, size_t bytes,
@@ -179,6 +187,10 @@ const struct kernel_ops cpu_ops = {
     .sync = cpu_sync,
     .alloc_pinned = cpu_alloc,
     .free_pinned = cpu_free,
+    .put = cpu_copy,
+    .get = cpu_copy,
+    .mark = cpu_mark,
+    .reach = cpu_mark,
     .beside_begin = cpu_sync,
     .beside_end = cpu_sync,
     .fetch = cpu_fetch,
@@ -209,6 +221,8 @@ const struct kernel_ops cpu_ops = {
     .xent = cpu_xent,
     .sum = cpu_sum,
     .sumsq = cpu_sumsq,
+    .figures_loss = cpu_figures_loss,
+    .figures_norm = cpu_figures_norm,
     .adamw = cpu_adamw,
     .swarm = cpu_swarm,
     .crossover = cpu_crossover,

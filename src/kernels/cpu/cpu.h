@@ -101,6 +101,10 @@ enum shoal_status cpu_xent(struct device *dev, struct view losses, struct view l
                            struct view targets, int vocab, float scale, bool with_grad);
 enum shoal_status cpu_sum(struct device *dev, double *out, const float *x, int64_t n);
 enum shoal_status cpu_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cpu_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                   int64_t n, double over, bool add);
+enum shoal_status cpu_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                   int64_t n, double clip);
 enum shoal_status cpu_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                             const float *grad, int64_t n, struct adamw_args a);
 enum shoal_status cpu_swarm(struct device *dev, float *x, float *velocity, const float *own_best,

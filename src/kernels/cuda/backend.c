@@ -118,6 +118,9 @@ static enum shoal_status acquire(struct cuda_device *cuda)
     TRY_CUDA(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     TRY_CUDA(cudaMallocHost((void **)&cuda->total, sizeof *cuda->total));
     TRY_CUDA(cudaMalloc(&cuda->workspace, CUDA_WORKSPACE_BYTES));
+    for (int m = 0; m < DEVICE_MARKS; m++) /* who waits sleeps: it is for a whole step */
+        TRY_CUDA(cudaEventCreateWithFlags(&cuda->mark[m],
+                                          cudaEventDisableTiming | cudaEventBlockingSync));
     SHOAL_TRY(beside_open(&cuda->beside));
     return gemm_plans_create(&cuda->gemms);
 }
@@ -131,6 +134,8 @@ static void cuda_close(struct device *dev)
     if (cuda->scratch) (void)cudaFree(cuda->scratch);
     if (cuda->workspace) (void)cudaFree(cuda->workspace);
     if (cuda->total) (void)cudaFreeHost(cuda->total);
+    for (int m = 0; m < DEVICE_MARKS; m++)
+        if (cuda->mark[m]) (void)cudaEventDestroy(cuda->mark[m]);
     if (cuda->stream) (void)cudaStreamDestroy(cuda->stream);
     mem_free(cuda);
 }
@@ -253,6 +258,30 @@ static enum shoal_status cuda_copy(struct device *dev, void *dst, const void *sr
     return move(dev, dst, src, bytes, cudaMemcpyDeviceToDevice);
 }
 
+static enum shoal_status cuda_put(struct device *dev, void *dst, const void *pinned, size_t bytes)
+{
+    return move(dev, dst, pinned, bytes, cudaMemcpyHostToDevice);
+}
+
+static enum shoal_status cuda_get(struct device *dev, void *pinned, const void *src, size_t bytes)
+{
+    return move(dev, pinned, src, bytes, cudaMemcpyDeviceToHost);
+}
+
+static enum shoal_status cuda_mark(struct device *dev, int mark)
+{
+    TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
+    TRY_CUDA(cudaEventRecord(cuda_of(dev)->mark[mark], cuda_stream(dev)));
+    return SHOAL_OK;
+}
+
+static enum shoal_status cuda_reach(struct device *dev, int mark)
+{
+    TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
+    TRY_CUDA(cudaEventSynchronize(cuda_of(dev)->mark[mark]));
+    return SHOAL_OK;
+}
+
 const struct kernel_ops cuda_ops = {
     .name = "cuda",
     .libraries_bytes = 149 << 20, /* cuBLASLt 13.0, measured */
@@ -268,6 +297,10 @@ const struct kernel_ops cuda_ops = {
     .sync = cuda_sync,
     .alloc_pinned = cuda_alloc_pinned,
     .free_pinned = cuda_free_pinned,
+    .put = cuda_put,
+    .get = cuda_get,
+    .mark = cuda_mark,
+    .reach = cuda_reach,
     .beside_begin = cuda_beside_begin,
     .beside_end = cuda_beside_end,
     .fetch = cuda_fetch,
@@ -298,6 +331,8 @@ const struct kernel_ops cuda_ops = {
     .xent = cuda_xent,
     .sum = cuda_sum,
     .sumsq = cuda_sumsq,
+    .figures_loss = cuda_figures_loss,
+    .figures_norm = cuda_figures_norm,
     .adamw = cuda_adamw,
     .swarm = cuda_swarm,
     .crossover = cuda_crossover,

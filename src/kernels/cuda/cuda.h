@@ -31,6 +31,7 @@ struct cuda_device {
     size_t scratch_bytes;
     void *workspace; /* CUDA_WORKSPACE_BYTES for cuBLASLt */
     double *total;   /* pinned host memory: where a sum arrives */
+    cudaEvent_t mark[DEVICE_MARKS];
     struct beside beside;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
@@ -108,6 +109,10 @@ enum shoal_status cuda_xent(struct device *dev, struct view losses, struct view 
                             struct view targets, int vocab, float scale, bool with_grad);
 enum shoal_status cuda_sum(struct device *dev, double *out, const float *x, int64_t n);
 enum shoal_status cuda_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cuda_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                    int64_t n, double over, bool add);
+enum shoal_status cuda_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                    int64_t n, double clip);
 enum shoal_status cuda_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                              const float *grad, int64_t n, struct adamw_args a);
 enum shoal_status cuda_swarm(struct device *dev, float *x, float *velocity, const float *own_best,

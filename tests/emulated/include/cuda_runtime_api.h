@@ -31,7 +31,7 @@ enum cudaMemcpyKind {
 enum { cudaStreamNonBlocking = 1 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
-enum { cudaEventDisableTiming = 2 };
+enum { cudaEventBlockingSync = 1, cudaEventDisableTiming = 2 };
 
 typedef struct emulated_stream *cudaStream_t;
 typedef struct emulated_event *cudaEvent_t;
