@@ -48,6 +48,8 @@ copy_programs() {
     done < <(programs "$1")
     cp bench/*.sh bench/*.py "$2/bench/"
     cp -r configs "$2/"
+    mkdir -p "$2/share/shoal"
+    cp -r analysis "$2/share/shoal/"
 }
 
 # Open MPI's launcher, daemon, plugins and texts, found by where its mpirun is.

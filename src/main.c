@@ -22,6 +22,8 @@ static const struct command commands[] = {
      "mpirun -n 5 shoal train configs/quickstart.yaml --set run.name=first"},
     {"inspect", command_inspect, "leaderboard and history of a run, contents of a file",
      "shoal inspect runs/first"},
+    {"report", command_report, "a page of plots of one run, or two compared",
+     "shoal report runs/first --out report.html"},
     {"eval", command_eval, "loss of a trained expert on a text",
      "shoal eval runs/first --data 'data/book/val_*.bin'"},
     {"generate", command_generate, "text from a trained expert",

@@ -33,7 +33,10 @@ enum rng_stream {
     RNG_CROSSOVER,  /* which elements cross over */
     RNG_MUTATE,     /* which elements mutate */
     RNG_NOISE,      /* by how much they do */
-    RNG_SAMPLE      /* text generation */
+    RNG_SAMPLE,     /* text generation */
+    RNG_SELECT,     /* whom an expert follows */
+    RNG_PAIR,       /* who meets whom */
+    RNG_PERTURB     /* what becomes of an inherited learning rate */
 };
 
 struct rng_block {

@@ -141,6 +141,11 @@ uint64_t comm_bytes_moved(const struct comm *c)
     return c->bytes_moved;
 }
 
+void comm_note_moved(struct comm *c, uint64_t bytes)
+{
+    c->bytes_moved += bytes;
+}
+
 bool comm_may_overlap(const struct comm *c)
 {
     return c->threads;

@@ -13,7 +13,7 @@
 struct comm;
 struct device;
 
-enum { COMM_MAX_RECORD = 4096 };       /* bytes of a record */
+enum { COMM_MAX_RECORD = 40 << 10 };   /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
 enum { COMM_CHUNK_LIMIT = 1 << 30 };   /* it stays under, whatever is set */
 
@@ -49,6 +49,8 @@ int comm_core_share(const struct comm *c);   /* cores that are this worker's: th
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
 /* Slab bytes that all live workers together have sent so far, as each of them can tell. */
 uint64_t comm_bytes_moved(const struct comm *c);
+/* Count bytes of a move in which this worker takes no part. */
+void comm_note_moved(struct comm *c, uint64_t bytes);
 /* Whether slabs may be exchanged on one thread while others exchange records. */
 bool comm_may_overlap(const struct comm *c);
 /* While quiet, exchanges of slabs sleep where they wait, for they run beside work that needs the
@@ -89,6 +91,7 @@ enum shoal_status comm_obey(struct comm *c, void *record, size_t bytes);
 enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
     COMM_SUM,       /* out = sum of all workers' parts */
+    COMM_MOVE,      /* out of worker `root` into worker `peer`'s, and only these two take part */
     COMM_MEAN16     /* out = base + mean of all parts' differences from it, in bfloat16 on the wire;
                        by MPI only */
 };
@@ -100,8 +103,9 @@ enum comm_kind {
 struct comm_exchange {
     enum comm_kind kind;
     int64_t n;
-    float *out;                /* of a broadcast's root it is only read */
-    int root;                  /* broadcast: a live worker */
+    float *out;                /* of the root it is only read */
+    int root;                  /* broadcast, move: a live worker */
+    int peer;                  /* move: another one */
     const float *const *parts; /* sum: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
     const int *parts_of;       /* n_parts of every worker, where all know them; else NULL */
@@ -125,6 +129,9 @@ enum shoal_status comm_exchange(struct comm *c, const struct comm_exchange *x);
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root);
 enum shoal_status comm_sum(struct comm *c, float *out, const float *const *parts, int n_parts,
                            int64_t n);
+/* n elements from worker `from` to worker `to`. Called by these two only; where workers have
+ * several such moves, each goes through its own in an order that all agree on. */
+enum shoal_status comm_move(struct comm *c, float *slab, int64_t n, int from, int to);
 /* values[i] summed over the workers, in double precision; exact where all but one are zero. */
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n);
 /* Largest message that slabs are cut into (COMM_CHUNK_BYTES unless set); the same on all workers.

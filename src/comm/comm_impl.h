@@ -20,6 +20,7 @@ enum comm_tag {
     COMM_TAG_GROUP
 };
 enum { COMM_GROUP_TAGS = 1024 };
+enum { COMM_MOVE_TAG = 1 }; /* of the workers' communicator */
 
 enum { COMM_PATIENCE_S = 120 };
 enum { COMM_DESCRIBE = 3 * COMM_REASON };

@@ -44,29 +44,40 @@ enum shoal_status mpi_stage_settle(struct mpi_transport *t)
     return SHOAL_OK;
 }
 
-/* ---- broadcast ---- */
+/* ---- one worker's slab to all, or to one ---- */
 
-static enum shoal_status broadcast_chunk(struct comm *c, float *chunk, int64_t n, int root)
+/* n elements of what is exchanged now, out of `chunk` or into it. */
+static enum shoal_status carry_chunk(struct mpi_transport *t, float *chunk, int64_t n)
 {
+    struct comm *const c = t->base.c;
+    const struct comm_exchange *const x = &t->now;
+    const int root = c->live_rank[x->root], count = (int)n;
     MPI_Request request;
-    COMM_TRY(MPI_Ibcast(chunk, (int)n, MPI_FLOAT, c->live_rank[root], c->workers, &request));
+    if (x->kind == COMM_BROADCAST) {
+        COMM_TRY(MPI_Ibcast(chunk, count, MPI_FLOAT, root, c->workers, &request));
+    } else if (x->root == c->worker) {
+        COMM_TRY(MPI_Isend(chunk, count, MPI_FLOAT, c->live_rank[x->peer], COMM_MOVE_TAG,
+                           c->workers, &request));
+    } else {
+        COMM_TRY(MPI_Irecv(chunk, count, MPI_FLOAT, root, COMM_MOVE_TAG, c->workers, &request));
+    }
     return comm_finish(&request, comm_slab_wait(c));
 }
 
-static enum shoal_status broadcast_direct(struct mpi_transport *t)
+static enum shoal_status carry_direct(struct mpi_transport *t)
 {
     struct comm *const c = t->base.c;
     const struct comm_exchange *const x = &t->now;
     const int64_t step = mpi_message_elements(t);
     SHOAL_TRY(device_sync(c->dev));
     for (int64_t begin = 0; begin < x->n; begin += step)
-        SHOAL_TRY(broadcast_chunk(c, x->out + begin, comm_min(step, x->n - begin), x->root));
+        SHOAL_TRY(carry_chunk(t, x->out + begin, comm_min(step, x->n - begin)));
     return SHOAL_OK;
 }
 
-/* Chunk k is on the wire while chunk k + 1 leaves the root's device, or k - 1 enters the others'.
+/* Chunk k is on the wire while chunk k + 1 leaves the root's device, or k - 1 enters another's.
  */
-static enum shoal_status broadcast_staged(struct mpi_transport *t, bool is_root)
+static enum shoal_status carry_staged(struct mpi_transport *t, bool is_root)
 {
     struct comm *const c = t->base.c;
     const struct comm_exchange *const x = &t->now;
@@ -79,7 +90,7 @@ static enum shoal_status broadcast_staged(struct mpi_transport *t, bool is_root)
         const size_t bytes = (size_t)n * sizeof *x->out;
         if (!is_root) {
             SHOAL_TRY(comm_await_slot(c, mpi_slot_in(b)));
-            SHOAL_TRY(broadcast_chunk(c, s->in[b], n, x->root));
+            SHOAL_TRY(carry_chunk(t, s->in[b], n));
             SHOAL_TRY(device_store(c->dev, x->out + begin, s->in[b], bytes, mpi_slot_in(b)));
             continue;
         }
@@ -89,18 +100,19 @@ static enum shoal_status broadcast_staged(struct mpi_transport *t, bool is_root)
             SHOAL_TRY(device_fetch(c->dev, s->out[!b], x->out + after,
                                    (size_t)comm_min(step, x->n - after) * sizeof *x->out,
                                    mpi_slot_out(!b)));
-        SHOAL_TRY(broadcast_chunk(c, s->out[b], n, x->root));
+        SHOAL_TRY(carry_chunk(t, s->out[b], n));
     }
     return mpi_stage_settle(t);
 }
 
-enum shoal_status mpi_broadcast(struct mpi_transport *t)
+enum shoal_status mpi_carry(struct mpi_transport *t)
 {
     struct comm *const c = t->base.c;
     const bool is_root = t->now.root == c->worker;
     if (c->n_live == 1) return SHOAL_OK;
-    SHOAL_TRY(t->direct ? broadcast_direct(t) : broadcast_staged(t, is_root));
-    const uint64_t bytes = (uint64_t)t->now.n * sizeof(float) * (uint64_t)(c->n_live - 1);
+    SHOAL_TRY(t->direct ? carry_direct(t) : carry_staged(t, is_root));
+    const int others = t->now.kind == COMM_MOVE ? 1 : c->n_live - 1;
+    const uint64_t bytes = (uint64_t)t->now.n * sizeof(float) * (uint64_t)others;
     if (is_root) c->bytes_sent += bytes;
     c->bytes_moved += bytes;
     return SHOAL_OK;
@@ -157,7 +169,8 @@ static enum shoal_status mpi_begin(struct transport *transport, const struct com
 static enum shoal_status mpi_end(struct transport *transport)
 {
     struct mpi_transport *const t = mpi_of(transport);
-    SHOAL_TRY(t->now.kind == COMM_BROADCAST ? mpi_broadcast(t) : mpi_sum(t));
+    const bool adds = t->now.kind == COMM_SUM || t->now.kind == COMM_MEAN16;
+    SHOAL_TRY(adds ? mpi_sum(t) : mpi_carry(t));
     return device_beside_end(transport->c->dev);
 }
 

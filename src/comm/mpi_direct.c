@@ -67,7 +67,7 @@ static enum shoal_status try_both(struct mpi_transport *t, float *there, float *
     *works = as_expected(host, c, COMM_SUM);
     t->now = (struct comm_exchange){
         .kind = COMM_BROADCAST, .n = TRIAL, .out = there + TRIAL, .root = last_worker(c)};
-    SHOAL_TRY(mpi_broadcast(t));
+    SHOAL_TRY(mpi_carry(t));
     SHOAL_TRY(device_download(c->dev, host, there + TRIAL, bytes));
     SHOAL_TRY(device_sync(c->dev));
     *works = *works && as_expected(host, c, COMM_BROADCAST);

@@ -138,6 +138,14 @@ static enum shoal_status queue_chunk(struct nccl_transport *t, const struct comm
         return settle(t, t->api->broadcast(at, at, count, NCCL_FLOAT32, root, t->comm, t->stream),
                       "ncclBroadcast", c->patience_s);
     }
+    if (x->kind == COMM_MOVE && x->root == c->worker)
+        return settle(
+            t, t->api->send(at, count, NCCL_FLOAT32, c->live_rank[x->peer], t->comm, t->stream),
+            "ncclSend", c->patience_s);
+    if (x->kind == COMM_MOVE)
+        return settle(
+            t, t->api->recv(at, count, NCCL_FLOAT32, c->live_rank[x->root], t->comm, t->stream),
+            "ncclRecv", c->patience_s);
     return settle(t, t->api->all_reduce(at, at, count, NCCL_FLOAT32, NCCL_SUM, t->comm, t->stream),
                   "ncclAllReduce", c->patience_s);
 }
@@ -159,8 +167,9 @@ static void count_bytes(struct comm *c, const struct comm_exchange *x)
 {
     const uint64_t bytes = (uint64_t)x->n * sizeof(float), others = (uint64_t)(c->n_live - 1);
     if (x->kind == COMM_SUM) c->bytes_sent += 2 * bytes * others / (uint64_t)c->n_live;
-    c->bytes_moved += (x->kind == COMM_SUM ? 2 : 1) * bytes * others;
+    c->bytes_moved += x->kind == COMM_MOVE ? bytes : (x->kind == COMM_SUM ? 2 : 1) * bytes * others;
     if (x->kind == COMM_BROADCAST && x->root == c->worker) c->bytes_sent += bytes * others;
+    if (x->kind == COMM_MOVE && x->root == c->worker) c->bytes_sent += bytes;
 }
 
 static enum shoal_status nccl_begin(struct transport *transport, const struct comm_exchange *x)

@@ -49,6 +49,8 @@ struct nccl_api {
                      void *stream);
     int (*all_reduce)(const void *from, void *to, size_t count, int type, int op, void *comm,
                       void *stream);
+    int (*send)(const void *from, size_t count, int type, int peer, void *comm, void *stream);
+    int (*recv)(void *to, size_t count, int type, int peer, void *comm, void *stream);
 };
 
 /* Load the library and fill in its functions; *version like 22809. path NULL: where the system

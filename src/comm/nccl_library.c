@@ -21,6 +21,8 @@ static const struct symbol symbols[] = {
     {"ncclGetLastError", offsetof(struct nccl_api, get_last_error)},
     {"ncclBroadcast", offsetof(struct nccl_api, broadcast)},
     {"ncclAllReduce", offsetof(struct nccl_api, all_reduce)},
+    {"ncclSend", offsetof(struct nccl_api, send)},
+    {"ncclRecv", offsetof(struct nccl_api, recv)},
 };
 enum { SYMBOLS = sizeof symbols / sizeof *symbols };
 

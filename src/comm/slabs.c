@@ -10,11 +10,15 @@ void comm_set_chunk(struct comm *c, size_t bytes)
 enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x)
 {
     SHOAL_ASSERT(c->transport && !c->exchanging);
-    SHOAL_ASSERT(x->n >= 0);
-    SHOAL_ASSERT(x->kind != COMM_MEAN16 || x->base);
-    SHOAL_ASSERT(x->kind != COMM_BROADCAST || (x->root >= 0 && x->root < c->n_workers));
-    SHOAL_CHECK(x->kind != COMM_BROADCAST || c->live_rank[x->root] >= 0, SHOAL_EPEER,
+    const bool has_root = x->kind == COMM_BROADCAST || x->kind == COMM_MOVE;
+    SHOAL_ASSERT(x->n >= 0 && (x->kind != COMM_MEAN16 || x->base));
+    SHOAL_ASSERT(!has_root || (x->root >= 0 && x->root < c->n_workers));
+    SHOAL_ASSERT(x->kind != COMM_MOVE || (x->peer >= 0 && x->peer < c->n_workers));
+    SHOAL_ASSERT(x->kind != COMM_MOVE || (x->root == c->worker) != (x->peer == c->worker));
+    SHOAL_CHECK(!has_root || c->live_rank[x->root] >= 0, SHOAL_EPEER,
                 "worker %d has weights to send, and is lost", x->root);
+    SHOAL_CHECK(x->kind != COMM_MOVE || c->live_rank[x->peer] >= 0, SHOAL_EPEER,
+                "worker %d waits for weights, and is lost", x->peer);
     SHOAL_TRY(c->transport->ops->begin(c->transport, x));
     c->exchanging = true;
     return SHOAL_OK;
@@ -36,6 +40,13 @@ enum shoal_status comm_exchange(struct comm *c, const struct comm_exchange *x)
 enum shoal_status comm_broadcast(struct comm *c, float *slab, int64_t n, int root)
 {
     const struct comm_exchange x = {.kind = COMM_BROADCAST, .n = n, .out = slab, .root = root};
+    return comm_exchange(c, &x);
+}
+
+enum shoal_status comm_move(struct comm *c, float *slab, int64_t n, int from, int to)
+{
+    const struct comm_exchange x = {
+        .kind = COMM_MOVE, .n = n, .out = slab, .root = from, .peer = to};
     return comm_exchange(c, &x);
 }
 

@@ -10,5 +10,6 @@ enum shoal_status command_tokenize(int argc, char **argv);
 enum shoal_status command_eval(int argc, char **argv);
 enum shoal_status command_generate(int argc, char **argv);
 enum shoal_status command_inspect(int argc, char **argv);
+enum shoal_status command_report(int argc, char **argv);
 enum shoal_status command_export(int argc, char **argv);
 enum shoal_status command_import(int argc, char **argv);

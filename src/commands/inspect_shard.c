@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/json.h"
+#include "base/memory.h"
 #include "commands/inspect.h"
 #include "commands/loaded.h"
 #include "coordinator/format.h"
+
+enum { LINEAGE_ROWS = 8 };
 
 /* The tensors of one kind ("h.*.mlp.c_fc.weight") together. */
 struct kind {
@@ -54,6 +57,12 @@ static enum shoal_status gather_kind(const struct loaded *l, enum param which, s
     return SHOAL_OK;
 }
 
+/* What it took from whom, and how far that moved it. */
+struct lineage {
+    struct lineage_row *row; /* owned */
+    int64_t n;
+};
+
 /* ---- as text --------------------------------------------------------------------------------- */
 
 static void print_past(const struct loaded *l)
@@ -66,6 +75,8 @@ static void print_past(const struct loaded *l)
     format_member(parent, l->info.parent, l->config.population.experts);
     printf("  trained     %s tokens, on worker %d; last moved toward %s\n", count, l->info.worker,
            parent);
+    if (l->info.lr_scale != 1)
+        printf("  learns      at %.4g times the run's learning rate\n", l->info.lr_scale);
 }
 
 static void print_head(const struct loaded *l)
@@ -95,12 +106,32 @@ static void print_kind(const struct kind *k, int name_width)
            k->elements, k->rms);
 }
 
-static void print_text(const struct loaded *l, const struct kind *kinds)
+static void print_change(const struct lineage_row *r, int experts)
+{
+    char body[FORMAT_WORD], io[FORMAT_WORD];
+    format_member(body, r->body, experts);
+    format_member(io, r->io, experts);
+    printf("  %9" PRId64 "  %-7s  %-6s %-6s %9.4f %9.4g\n", r->step,
+           lineage_name((enum lineage_kind)r->kind), body, io, r->distance, r->lr_scale);
+}
+
+static void print_lineage(const struct lineage *past, int experts)
+{
+    const int64_t first = past->n > LINEAGE_ROWS ? past->n - LINEAGE_ROWS : 0;
+    if (past->n == 0) return;
+    printf("\n  %9s  %-7s  %-6s %-6s %9s %9s", "step", "it", "body", "io", "distance", "lr scale");
+    printf(first > 0 ? "   (the last %d of %" PRId64 " rounds)\n" : "\n", LINEAGE_ROWS, past->n);
+    for (int64_t i = first; i < past->n; i++)
+        print_change(&past->row[i], experts);
+}
+
+static void print_text(const struct loaded *l, const struct kind *kinds, const struct lineage *past)
 {
     int width = 0;
     for (int i = 0; i < PARAM_KINDS; i++)
         if ((int)strlen(kinds[i].name) > width) width = (int)strlen(kinds[i].name);
     print_head(l);
+    print_lineage(past, l->config.population.experts);
     printf("\n  %-*s %5s  %14s %12s %9s\n", width, "tensor", "count", "shape", "elements", "rms");
     for (int i = 0; i < PARAM_KINDS; i++)
         if (kinds[i].tensors > 0) print_kind(&kinds[i], width);
@@ -119,7 +150,25 @@ static void json_kind(struct json *j, const struct kind *k)
     json_close(j, '}');
 }
 
-static enum shoal_status print_json(const struct loaded *l, const struct kind *kinds)
+static void json_lineage(struct json *j, const struct lineage *past)
+{
+    json_open(j, "lineage", '[');
+    for (int64_t i = 0; i < past->n; i++) {
+        const struct lineage_row *r = &past->row[i];
+        json_open(j, NULL, '{');
+        json_int(j, "step", r->step);
+        json_string(j, "kind", lineage_name((enum lineage_kind)r->kind));
+        json_int(j, "body", r->body);
+        json_int(j, "io", r->io);
+        json_number(j, "distance", r->distance);
+        json_number(j, "lr_scale", r->lr_scale);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+static enum shoal_status print_json(const struct loaded *l, const struct kind *kinds,
+                                    const struct lineage *past)
 {
     struct json j;
     json_begin(&j);
@@ -132,7 +181,9 @@ static enum shoal_status print_json(const struct loaded *l, const struct kind *k
     json_int(&j, "tokens", l->info.tokens);
     json_number(&j, "fitness", l->info.fitness);
     json_int(&j, "parent", l->info.parent);
+    json_number(&j, "lr_scale", l->info.lr_scale);
     json_int(&j, "parameters", l->table->n_real);
+    json_lineage(&j, past);
     json_open(&j, "tensors", '[');
     for (int i = 0; i < PARAM_KINDS; i++)
         if (kinds[i].tensors > 0) json_kind(&j, &kinds[i]);
@@ -143,16 +194,19 @@ static enum shoal_status print_json(const struct loaded *l, const struct kind *k
 enum shoal_status inspect_shard(const char *path, bool json)
 {
     struct kind kinds[PARAM_KINDS];
+    struct lineage past = {.n = 0};
     struct loaded l;
     enum shoal_status st;
     SHOAL_TRY(loaded_open(path, &l));
+    SHOAL_GOTO(shard_read_lineage(path, &past.row, &past.n));
     for (int i = 0; i < PARAM_KINDS; i++)
         SHOAL_GOTO(gather_kind(&l, (enum param)i, &kinds[i]));
     if (json)
-        st = print_json(&l, kinds);
+        st = print_json(&l, kinds, &past);
     else
-        print_text(&l, kinds);
+        print_text(&l, kinds, &past);
 done:
+    mem_free(past.row);
     loaded_close(&l);
     return st;
 }

@@ -26,6 +26,7 @@ struct population {
     const double *fitness;    /* members, at the last judging; NULL: never judged */
     int *order;               /* members, best first */
     struct shard_info *shard; /* experts */
+    bool rates_differ;        /* whether their learning rates do */
     struct stored *stored;    /* newest first */
     int64_t n_stored;
 };
@@ -50,6 +51,7 @@ static enum shoal_status read_shards(struct population *p, const char *run)
     for (int k = 0; k < p->index.experts; k++) {
         SHOAL_TRY(run_shard_path(path, run, k, p->index.standing.step));
         SHOAL_TRY(shard_read_info(path, &p->shard[k]));
+        p->rates_differ = p->rates_differ || p->shard[k].lr_scale != 1;
     }
     return SHOAL_OK;
 }
@@ -162,6 +164,7 @@ static void print_member(const struct population *p, int place, int member)
     printf("  %c %4d  %-6s %9s %11.2f", member == p->index.standing.best ? '*' : ' ', place, name,
            loss, exp(p->fitness[member]));
     if (member < experts) printf("  %-6s %8s", parent, tokens);
+    if (member < experts && p->rates_differ) printf("  %8.4g", p->shard[member].lr_scale);
     printf("\n");
 }
 
@@ -171,8 +174,8 @@ static void print_leaderboard(const struct population *p)
         printf("\nNot judged yet.\n");
         return;
     }
-    printf("\n    %4s  %-6s %9s %11s  %-6s %8s\n", "rank", "member", "fitness", "perplexity",
-           "parent", "tokens");
+    printf("\n    %4s  %-6s %9s %11s  %-6s %8s%s\n", "rank", "member", "fitness", "perplexity",
+           "parent", "tokens", p->rates_differ ? "  lr scale" : "");
     for (int i = 0; i < p->index.members; i++)
         print_member(p, i + 1, p->order[i]);
 }
@@ -245,6 +248,7 @@ static void json_leaderboard(struct json *j, const struct population *p)
         if (member < p->index.experts) {
             json_member(j, "parent", p, p->shard[member].parent);
             json_int(j, "tokens", p->shard[member].tokens);
+            json_number(j, "lr_scale", p->shard[member].lr_scale);
             json_int(j, "worker", p->shard[member].worker);
         }
         json_close(j, '}');

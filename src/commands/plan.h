@@ -45,7 +45,7 @@ struct plan_layout {
     int64_t machine_bytes;   /* all workers of the fullest machine */
     bool fits;               /* into this machine, as far as that is known */
     struct traffic traffic;
-    double data_parallel; /* bytes a step of the uncut model */
+    double data_parallel; /* bytes a step of the uncut model; of a replica where they are some */
     double step_s, run_s; /* a step of one expert; the whole run */
 };
 

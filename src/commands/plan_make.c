@@ -79,9 +79,9 @@ static void count_work(struct plan *p)
     w->flops_per_token = gpt_flops_per_token(&p->table->shape);
     w->tokens = (double)steps * K * c->train.batch * context;
     w->train_flops = w->tokens * w->flops_per_token;
-    const double windows =
-        (double)w->judgings * (K + c->evolution.recombine) * (double)p->data.judging +
-        (double)w->evaluations * (double)p->data.evaluation;
+    const double judged = worker_is_parallel(c) ? 1 : K + c->evolution.recombine;
+    const double windows = (double)w->judgings * judged * (double)p->data.judging +
+                           (double)w->evaluations * (double)p->data.evaluation;
     w->judge_flops = windows * context * w->flops_per_token / 3; /* forward only */
 }
 
@@ -96,6 +96,7 @@ static void count_written(struct plan *p)
     f->best_bytes = shard_weights_bytes(p->table);
     f->index_bytes = index_file_bytes(c->population.experts, members, p->work.judgings);
     f->snapshot_bytes = c->population.experts * f->shard_bytes + f->index_bytes;
+    if (evo_outer_steps(c)) f->snapshot_bytes += shard_outer_bytes(p->table);
     f->snapshots = 1;
     if (c->snapshot.every > 0 && c->run.steps > 0)
         f->snapshots = ceil_div(c->run.steps, c->snapshot.every);
@@ -116,12 +117,13 @@ static void count_time(const struct plan *p, const struct config *c, struct plan
 {
     const double share = core_share(p, l);
     const double judge_s = p->speed.judge_core_s / share;
-    const double judged = l->experts + (c->evolution.recombine ? 1.0 / l->workers : 0);
+    const double alone = worker_is_parallel(c) ? 0 : l->experts; /* the others are shared */
+    const double shared = worker_is_parallel(c) || c->evolution.recombine ? 1.0 / l->workers : 0;
     const double evaluated =
         (double)(p->work.evaluations * p->data.evaluation) / (double)p->data.judging;
     l->step_s = p->speed.step_core_s / share;
     l->run_s = (double)c->run.steps * l->experts * l->step_s +
-               ((double)p->work.judgings * judged + evaluated) * judge_s;
+               ((double)p->work.judgings * (alone + shared) + evaluated) * judge_s;
 }
 
 struct plan_layout plan_layout_of(const struct plan *p, const struct config *c, int workers)
@@ -137,7 +139,8 @@ struct plan_layout plan_layout_of(const struct plan *p, const struct config *c, 
     l.machine_bytes = l.on_machine * memory_peak(&l.memory);
     l.fits = p->memory_bytes == 0 || l.machine_bytes <= p->memory_bytes;
     l.traffic = exchange_traffic(c, p->table, workers);
-    l.data_parallel = exchange_data_parallel((double)p->uncut_params, workers);
+    const int64_t params = worker_is_parallel(c) ? p->table->n_real : p->uncut_params;
+    l.data_parallel = exchange_data_parallel((double)params, workers);
     count_time(p, c, &l);
     return l;
 }

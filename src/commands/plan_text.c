@@ -26,6 +26,8 @@ static const struct {
     [MEMORY_MEAN] = {"mean of the experts", ""},
     [MEMORY_INBOX] = {"another worker's expert", ""},
     [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
+    [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
+    [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
@@ -130,16 +132,12 @@ static void print_memory(const struct plan *p)
 
 /* ---- exchange -------------------------------------------------------------------------------- */
 
-static void print_exchange(const struct plan *p)
+/* What evolution sends, beside what data parallel training would. */
+static void print_rounds(const struct plan *p)
 {
     const struct plan_layout *l = &p->layout;
     const struct config *c = &p->config;
     char note[NOTE], text[FORMAT_WORD];
-    printf("\nExchange (sent by all workers together)\n");
-    if (l->workers == 1) {
-        printf("  one worker sends nothing\n");
-        return;
-    }
     const bool is_auto = c->evolution.every == 0;
     const int64_t every = is_auto ? cadence_probe(c) : c->evolution.every;
     (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most%s", every, plural(every),
@@ -154,6 +152,17 @@ static void print_exchange(const struct plan *p)
     row_bytes("data parallel, a step", l->data_parallel, note);
     (void)snprintf(text, sizeof text, "%.2f%%", 100 * l->traffic.per_step / l->data_parallel);
     row("share of data parallel", text, "");
+}
+
+static void print_exchange(const struct plan *p)
+{
+    printf("\nExchange (sent by all workers together)\n");
+    if (p->layout.workers == 1)
+        printf("  one worker sends nothing\n");
+    else if (worker_is_parallel(&p->config))
+        row_bytes("a step", p->layout.traffic.per_step, "the gradients of all replicas");
+    else
+        print_rounds(p);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -15,6 +15,10 @@ enum { CONFIG_NAME = 64, SHOAL_MAX_EXPERTS = 16384, SHOAL_MAX_SKIP_WINDOW = 1024
 enum precision { PRECISION_F32, PRECISION_BF16 };
 enum schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT, SCHEDULE_WSD };
 enum init_mode { INIT_SAME, INIT_DIFFERENT };
+enum population_mode {
+    POPULATION_EVOLVE,       /* experts train alone and meet in rounds */
+    POPULATION_DATA_PARALLEL /* replicas of one expert that share every gradient */
+};
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
 /* What the backward pass computes again instead of finding it in memory: nothing, the inside of
@@ -40,7 +44,9 @@ enum attractor {
     ATTRACT_NONE, /* the group does not evolve */
     ATTRACT_BEST, /* the best member at the last judging (the recombinant is a member) */
     ATTRACT_MEAN, /* always the mean of the live experts */
-    ATTRACT_LAST  /* experts in turn, one a round: the reference code's "trained last" */
+    ATTRACT_LAST, /* experts in turn, one a round: the reference code's "trained last" */
+    ATTRACT_TOP,  /* after a judging, for each of the worst experts one of the best */
+    ATTRACT_PAIR  /* after a judging, for the worse of each random pair the better one */
 };
 enum draw_by { DRAW_CONSTANT, DRAW_EXPERT, DRAW_TENSOR, DRAW_ROW, DRAW_ELEMENT };
 enum draw_law {
@@ -91,6 +97,8 @@ struct config {
         int experts;           /* K */
         int layers_per_expert; /* 0: model.layers / experts */
         int init;              /* enum init_mode */
+        int mode;              /* enum population_mode */
+        double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
     struct {
         char train[SHOAL_MAX_PATH]; /* glob of token shards */
@@ -124,6 +132,12 @@ struct config {
         int64_t fragments;   /* parts of the weights that are exchanged in turn */
         int wire;            /* enum wire */
         int fitness_batches; /* batches of train.batch windows in the held-out slice */
+        double top;          /* share of the experts that ATTRACT_TOP calls best, and worst */
+        bool inherit_lr;     /* who takes weights by ATTRACT_TOP or _PAIR takes the learning rate */
+        double perturb_lr;   /* and multiplies or divides it by this */
+        struct {
+            double lr, momentum; /* of a Nesterov step along the way of the mean; 1, 0: none */
+        } outer;
         struct evo_rule body, io;
     } evolution;
     struct {

@@ -124,6 +124,18 @@ static const struct assignment *culprit(const struct assignments *list, const ch
     return last;
 }
 
+/* Replicas do not evolve: without a preset of its own choice, that mode takes the one without
+ * rounds and recombinant. */
+static enum shoal_status imply_preset(struct config *c, const struct assignments *list)
+{
+    const char *const key = "evolution.preset", *const none = "none";
+    const struct assignment *mode = assignments_last(list, "population.mode");
+    if (!mode || strcmp(mode->value, "data_parallel") != 0) return SHOAL_OK;
+    if (assignments_last(list, key)) return SHOAL_OK;
+    SHOAL_TRY(option_set(c, option_find(key), none));
+    return preset_apply(c, key, none);
+}
+
 /* Values that follow from others where they are not given. */
 static enum shoal_status derive(struct config *c, const struct assignments *list)
 {
@@ -148,6 +160,7 @@ static enum shoal_status build(struct config *c, const struct assignments *list)
 {
     set_fallbacks(c);
     SHOAL_TRY(expand_preset(c, list, "model.preset"));
+    SHOAL_TRY(imply_preset(c, list));
     SHOAL_TRY(expand_preset(c, list, "evolution.preset"));
     for (int i = 0; i < list->count; i++)
         SHOAL_TRY(set_assigned(c, list, &list->item[i]));

@@ -22,11 +22,12 @@
 static const char *const arch_names[] = {"gpt2", "llama", NULL};
 static const char *const tied_names[] = {"auto", "true", "false", NULL};
 static const char *const init_names[] = {"same", "different", NULL};
+static const char *const mode_names[] = {"evolve", "data_parallel", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
 static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
 static const char *const wire_names[] = {"f32", "bf16", NULL};
-static const char *const attractor_names[] = {"none", "best", "mean", "last", NULL};
+static const char *const attractor_names[] = {"none", "best", "mean", "last", "top", "pair", NULL};
 static const char *const scope_names[] = {"all", "matrices", NULL};
 static const char *const draw_names[] = {"constant", "expert", "tensor", "row", "element", NULL};
 static const char *const cross_names[] = {"", "", "tensor", "row", "element", NULL};
@@ -35,7 +36,8 @@ static const char *const moment_names[] = {"keep", "zero", "inherit", NULL};
 /* What strings may be. */
 static const char *const model_presets[] = {"gpt2",        "gpt2-medium", "gpt2-large", "gpt2-xl",
                                             "smollm-135m", "tinyllama",   NULL};
-static const char *const evolution_presets[] = {"shoal", "none", "eoe", "koifish", NULL};
+static const char *const evolution_presets[] = {"shoal", "none",       "eoe",    "koifish",
+                                                "copy",  "tournament", "diloco", NULL};
 static const char *const tokenizer_names[] = {"bytes", "gpt2", "none", NULL};
 static const char *const device_names[] = {"auto", "cpu", "cuda", NULL};
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
@@ -43,7 +45,7 @@ static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 /* How a group of tensors evolves; the defaults are those of evolution.preset shoal. */
 #define RULE(group)                                                                                \
     {CHOICE(evolution.group.attractor, attractor_names), .fallback = "best",                       \
-     .help = "what experts move toward: the best member, the mean, each expert in turn"},          \
+     .help = "what experts move toward; top: the worst toward the best, pair: losers to winners"}, \
         {CHOICE(evolution.group.tensors, scope_names), .fallback = "all",                          \
          .help = "which tensors evolve: all, or only matrices"},                                   \
         {NUMBER(evolution.group.inertia, 0, 1), .below_max = true, .fallback = "0",                \
@@ -110,6 +112,10 @@ const struct option option_table[] = {
      .help = "depth of an expert; 0: model.layers / experts"},
     {CHOICE(population.init, init_names), .fallback = "same",
      .help = "whether experts start from the same weights"},
+    {CHOICE(population.mode, mode_names), .fallback = "evolve",
+     .help = "data_parallel: experts are replicas that average their gradients in every step"},
+    {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
+     .help = "experts begin with learning rates from train.lr / this to train.lr * this"},
 
     {ANY(data.train), .fallback = "",
      .help = "pattern of token shards, like data/train_*.bin, made by shoal tokenize"},
@@ -167,6 +173,17 @@ const struct option option_table[] = {
      .help = "how the mean travels between judgings; bf16: as its change, rounded"},
     {NUMBER(evolution.fitness_batches, 1, 1e6), .fallback = "8",
      .help = "batches of held-out text that judge an expert"},
+    {NUMBER(evolution.top, 0, 0.5), .fallback = "0.25",
+     .help =
+         "attractor top: share of the experts that is followed, and that follows; at least one"},
+    {ANY(evolution.inherit_lr), .fallback = "false",
+     .help = "attractors top, pair: whether the learning rate is taken with the weights"},
+    {NUMBER(evolution.perturb_lr, 1, 10), .fallback = "1",
+     .help = "factor by which a learning rate that was taken is then multiplied or divided"},
+    {NUMBER(evolution.outer.lr, 0, 10), .fallback = "1",
+     .help = "attractor mean: step along the way from the last mean to the next; 1: all of it"},
+    {NUMBER(evolution.outer.momentum, 0, 1), .below_max = true, .fallback = "0",
+     .help = "attractor mean: Nesterov momentum of these steps"},
     RULE(body),
     RULE(io),
 

@@ -98,6 +98,47 @@ static const struct preset presets[] = {
       {"evolution.io.attractor", "mean"},
       {"evolution.io.social", "1"},
       {"evolution.io.draw", "constant"}}},
+
+    /* Population based training (Jaderberg et al. 2017), with truncation selection: after each
+     * judging the worst quarter becomes copies of experts of the best quarter. */
+    {"evolution.preset",
+     "copy",
+     {{"evolution.recombine", "false"},
+      {"evolution.every", "100"},
+      {"evolution.judge", "100"},
+      {"evolution.top", "0.25"},
+      {"evolution.inherit_lr", "true"},
+      {"evolution.perturb_lr", "1.2"},
+      {"evolution.body.attractor", "top"},
+      {"evolution.body.social", "1"},
+      {"evolution.body.moments", "inherit"},
+      {"evolution.io.attractor", "top"},
+      {"evolution.io.social", "1"},
+      {"evolution.io.moments", "inherit"}}},
+
+    /* LBANN's tournament (Jacobs et al. 2017): after each judging random pairs meet, and the loser
+     * takes the winner's weights. */
+    {"evolution.preset",
+     "tournament",
+     {{"evolution.recombine", "false"},
+      {"evolution.every", "100"},
+      {"evolution.judge", "100"},
+      {"evolution.body.attractor", "pair"},
+      {"evolution.body.social", "1"},
+      {"evolution.io.attractor", "pair"},
+      {"evolution.io.social", "1"}}},
+
+    /* DiLoCo (Douillard et al. 2023): all experts restart from the mean, a Nesterov step beyond. */
+    {"evolution.preset",
+     "diloco",
+     {{"evolution.recombine", "true"},
+      {"evolution.every", "50"},
+      {"evolution.outer.lr", "0.7"},
+      {"evolution.outer.momentum", "0.9"},
+      {"evolution.body.attractor", "mean"},
+      {"evolution.body.social", "1"},
+      {"evolution.io.attractor", "mean"},
+      {"evolution.io.social", "1"}}},
 };
 
 enum shoal_status preset_apply(struct config *c, const char *key, const char *name)

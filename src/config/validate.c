@@ -115,6 +115,92 @@ static enum shoal_status check_train(const struct config *c, const char **keys)
     return SHOAL_OK;
 }
 
+/* ---- evolution ---- */
+
+static bool attracts(const struct config *c, enum attractor a)
+{
+    return c->evolution.body.attractor == (int)a || c->evolution.io.attractor == (int)a;
+}
+
+/* Replicas that share every gradient stay equal: there is nothing to select or to recombine. */
+static enum shoal_status check_parallel(const struct config *c, const char **keys)
+{
+    const bool rests =
+        c->evolution.body.attractor == ATTRACT_NONE && c->evolution.io.attractor == ATTRACT_NONE;
+    if (c->population.mode != POPULATION_DATA_PARALLEL) return SHOAL_OK;
+    AGREE(
+        rests, "population.mode evolution.preset evolution.body.attractor evolution.io.attractor",
+        "population.mode data_parallel keeps all experts equal, so that evolution would move none "
+        "of them; leave evolution.preset and both attractors out, or set them to none");
+    AGREE(!c->evolution.recombine, "population.mode evolution.recombine",
+          "evolution.recombine true: with population.mode data_parallel the mean of the experts is "
+          "each of them; leave it out");
+    AGREE(c->population.lr_spread == 1, "population.mode population.lr_spread",
+          "population.lr_spread %g: with population.mode data_parallel all experts take the same "
+          "steps; leave it out",
+          c->population.lr_spread);
+    AGREE(c->population.init == INIT_SAME, "population.mode population.init",
+          "population.init different: with population.mode data_parallel all experts are replicas "
+          "and start from the same weights; leave it out");
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_outer(const struct config *c, const char **keys)
+{
+    const bool steps = c->evolution.outer.lr != 1 || c->evolution.outer.momentum != 0;
+    if (!steps) return SHOAL_OK;
+    AGREE(
+        c->evolution.wire == WIRE_F32, "evolution.wire evolution.outer.lr evolution.outer.momentum",
+        "evolution.wire bf16 sends the change of the mean, and outer steps leave the mean behind: "
+        "use evolution.wire f32, or leave evolution.outer out");
+    AGREE(attracts(c, ATTRACT_MEAN),
+          "evolution.outer.lr evolution.outer.momentum evolution.body.attractor "
+          "evolution.io.attractor",
+          "evolution.outer.lr %g and evolution.outer.momentum %g are of steps of the mean, and no "
+          "group has it as its attractor; set evolution.body.attractor or evolution.io.attractor "
+          "to mean, or leave them out",
+          c->evolution.outer.lr, c->evolution.outer.momentum);
+    AGREE(
+        c->population.init == INIT_SAME,
+        "evolution.outer.lr evolution.outer.momentum population.init",
+        "evolution.outer.lr %g and evolution.outer.momentum %g begin with the way from the common "
+        "start, and with population.init different there is none; use population.init same",
+        c->evolution.outer.lr, c->evolution.outer.momentum);
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_selection(const struct config *c, const char **keys)
+{
+    const bool selects = attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR);
+    AGREE(!selects || c->population.experts > 1,
+          "population.experts evolution.preset evolution.body.attractor evolution.io.attractor",
+          "population.experts 1: the attractors top and pair compare experts; use at least 2");
+    AGREE(!selects || (c->evolution.delay == 0 && c->evolution.fragments == 1),
+          "evolution.delay evolution.fragments evolution.body.attractor evolution.io.attractor",
+          "evolution.delay %lld, evolution.fragments %lld: the attractors top and pair move whole "
+          "experts at once; set them to 0 and 1",
+          (long long)c->evolution.delay, (long long)c->evolution.fragments);
+    AGREE(selects || !c->evolution.inherit_lr,
+          "evolution.inherit_lr evolution.preset evolution.body.attractor evolution.io.attractor",
+          "evolution.inherit_lr true: a learning rate is taken from one expert, and only the "
+          "attractors top and pair name one for each; leave it out, or use one of these");
+    AGREE(c->evolution.inherit_lr || c->evolution.perturb_lr == 1,
+          "evolution.perturb_lr evolution.inherit_lr",
+          "evolution.perturb_lr %g: what is perturbed is the learning rate that was taken with the "
+          "weights, and evolution.inherit_lr is false; set it to true, or leave this out",
+          c->evolution.perturb_lr);
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_evolution(const struct config *c, const char **keys)
+{
+    SHOAL_TRY(check_parallel(c, keys));
+    SHOAL_TRY(check_outer(c, keys));
+    return check_selection(c, keys);
+}
+
+/* ---- cadence ---- */
+
 /* The multiple of unit next above n. */
 static long long multiple_above(int64_t n, int64_t unit)
 {
@@ -177,6 +263,7 @@ enum shoal_status config_combine(const struct config *c, int n_workers, const ch
     SHOAL_TRY(check_run(c, keys));
     SHOAL_TRY(check_model(c, keys));
     SHOAL_TRY(check_train(c, keys));
+    SHOAL_TRY(check_evolution(c, keys));
     SHOAL_TRY(check_cadence(c, keys));
     SHOAL_TRY(check_wire(c, keys));
     return check_workers(c, n_workers, keys);

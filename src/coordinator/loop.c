@@ -14,7 +14,8 @@
 #include "coordinator/state.h"
 #include "coordinator/track.h"
 
-_Static_assert(sizeof(struct order) <= COMM_MAX_RECORD, "an order is one record");
+_Static_assert(sizeof(struct order) + SHOAL_MAX_EXPERTS * sizeof(uint16_t) <= COMM_MAX_RECORD,
+               "an order is one record");
 
 /* How long to listen before the screen is looked after again. */
 static const double listen_s = 0.2;
@@ -120,10 +121,22 @@ static enum shoal_status end_run(struct coordinator *c)
     return metrics_write_end(c->metrics, summary.time_s, &standing, &end);
 }
 
+/* An order, and after it the ranking where a rule needs it, as one record. */
+static enum shoal_status send_order(struct coordinator *c, const struct actions *actions)
+{
+    const int experts = c->config.population.experts;
+    const size_t bytes = order_bytes(experts);
+    unsigned char record[COMM_MAX_RECORD];
+    memcpy(record, &actions->order, bytes);
+    if (actions->ranked)
+        memcpy(record + bytes, actions->ranked, (size_t)experts * sizeof *actions->ranked);
+    return comm_order(c->comm, record, order_record_bytes(&c->config));
+}
+
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
     if (actions->send) {
-        SHOAL_TRY(comm_order(c->comm, &actions->order, order_bytes(c->config.population.experts)));
+        SHOAL_TRY(send_order(c, actions));
         if (actions->order.snapshot) {
             memset(&c->cost, 0, sizeof c->cost);
             c->cost.ordered_s = run_time(c);
@@ -182,6 +195,8 @@ static enum shoal_status record_report(struct coordinator *c, const struct repor
         return record_evaluation(c, r, now_s);
     case REPORT_ROUND:
         return metrics_write_round(c->metrics, now_s, r);
+    case REPORT_LINEAGE:
+        return metrics_write_lineage(c->metrics, now_s, r);
     case REPORT_WROTE:
         record_shard(c, r);
         return SHOAL_OK;

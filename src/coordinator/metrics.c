@@ -181,6 +181,20 @@ enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
     return json_end(&j, m->file);
 }
 
+enum shoal_status metrics_write_lineage(struct metrics *m, double time_s, const struct report *r)
+{
+    const enum lineage_kind kind = (enum lineage_kind)r->value[2];
+    struct json j;
+    begin(&j, "lineage", time_s, r->step);
+    json_int(&j, "expert", r->member);
+    json_string(&j, "kind", lineage_name(kind));
+    json_int(&j, "body", r->count[0]);
+    json_int(&j, "io", r->count[1]);
+    json_number(&j, "distance", r->value[0]);
+    json_number(&j, "lr_scale", r->value[1]);
+    return json_end(&j, m->file);
+}
+
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,
                                          double seconds, double stall_s, int64_t bytes)
 {

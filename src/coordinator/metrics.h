@@ -52,6 +52,11 @@ struct metrics_cadence {
 };
 enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
                                         const struct metrics_cadence *row);
+/* {"event":"lineage","expert","kind":"stayed", "moved", "copied" or
+ * "revived","body","io","distance", "lr_scale"}: what an expert did in the round after a judging;
+ * body, io: the member that each group of tensors followed, -1 for none; distance: norm of the
+ * change as a share of the norm before. */
+enum shoal_status metrics_write_lineage(struct metrics *m, double time_s, const struct report *r);
 /* {"event":"snapshot","seconds","stall_s","bytes"}: from the order to the commit, of which the
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,

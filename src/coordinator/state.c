@@ -38,6 +38,8 @@ struct coordinator_state {
     bool evaluating;                    /* the evaluation at standing.step is not in yet */
     struct cadence cadence;             /* what rounds have cost, until standing.every is chosen */
     struct standing standing;           /* after the newest judging */
+    int order[SHOAL_MAX_EXPERTS];       /* the experts as it ranked them, and as they travel; */
+    uint16_t ranked[SHOAL_MAX_EXPERTS]; /* only where a rule compares them */
     struct shards shards;
     struct history history;
 };
@@ -105,6 +107,19 @@ static int64_t steps_between_rounds(const struct coordinator_state *s)
     return s->standing.every > 0 ? s->standing.every : cadence_probe(&s->config);
 }
 
+/* The experts by the newest judging there is; by their numbers while there is none. */
+static const uint16_t *rank_experts(struct coordinator_state *s)
+{
+    const struct history *h = &s->history;
+    if (!order_ranks(&s->config)) return NULL;
+    for (int k = 0; k < s->experts; k++)
+        s->order[k] = k;
+    if (h->n > 0) plan_rank(h->rows[h->n - 1].fitness, s->experts, s->experts, s->order);
+    for (int k = 0; k < s->experts; k++)
+        s->ranked[k] = (uint16_t)s->order[k];
+    return s->ranked;
+}
+
 /* Send an order that carries the standing decision, and wait for the judging at `until`. */
 static void send_order(struct coordinator_state *s, struct order *order, struct actions *out)
 {
@@ -120,6 +135,7 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     s->standing.round_done = 0; /* snapshots are taken before the round */
     s->evaluating = order->eval != 0;
     out->send = true;
+    out->ranked = rank_experts(s);
     out->order = *order;
 }
 
@@ -277,6 +293,7 @@ enum shoal_status coordinator_step(struct coordinator_state *s, const struct eve
     case REPORT_EVAL:
         hear_eval(s, &event->report, out);
         return SHOAL_OK;
+    case REPORT_LINEAGE:
     case REPORT_DEVICE:
         return SHOAL_OK;
     case REPORT_ROUND:

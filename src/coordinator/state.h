@@ -22,6 +22,7 @@ struct event {
 /* What the loop must do now. Flags are false and pointers NULL where there is nothing to do. */
 struct actions {
     bool send;                    /* order to every worker */
+    const uint16_t *ranked;       /* what its record ends with (protocol.h); NULL: nothing */
     const struct judging *judged; /* a judging is complete (borrowed until the next event) */
     const struct cadence *paced;  /* order.every was chosen now, by these costs (borrowed) */
     bool commit; /* all shards of this step are on disk: write the index, then prune */

@@ -13,6 +13,28 @@ struct judging {
     double *fitness; /* members entries; owned by the history */
 };
 
+/* What became of an expert in the round after a judging. */
+enum lineage_kind {
+    LINEAGE_STAYED,  /* it followed nobody, or is what the others followed */
+    LINEAGE_MOVED,   /* it went some way, or took some values */
+    LINEAGE_COPIED,  /* it took all values of whatever it followed */
+    LINEAGE_REVIVED, /* it had diverged and started again from there */
+    LINEAGE_KINDS
+};
+struct lineage_row {
+    int64_t step;
+    int32_t body, io; /* members that the two groups of tensors followed (K: the mean); -1: none */
+    int32_t kind;     /* enum lineage_kind */
+    int32_t reserved; /* 0 */
+    double distance;  /* norm of the change of its weights, as a share of their norm before */
+    double lr_scale;  /* afterwards */
+};
+static inline const char *lineage_name(enum lineage_kind kind)
+{
+    static const char *const names[LINEAGE_KINDS] = {"stayed", "moved", "copied", "revived"};
+    return names[kind];
+}
+
 /* What must survive a restart besides the shards. */
 struct standing {
     int64_t step;

@@ -23,6 +23,14 @@ bool evo_rule_active(const struct evo_rule *rule)
            (pulls(rule) || rule->crossover > 0.0f || mutates(rule));
 }
 
+bool evo_rule_copies(const struct evo_rule *rule)
+{
+    const bool all_the_way = rule->social == 1.0f && rule->draw == DRAW_CONSTANT &&
+                             rule->inertia == 0.0f && rule->cognitive == 0.0f;
+    return rule->attractor != ATTRACT_NONE && rule->tensors == SCOPE_ALL &&
+           (all_the_way || rule->crossover == 1.0f) && !mutates(rule);
+}
+
 bool evo_needs_velocity(const struct config *c)
 {
     const struct evo_rule *body = &c->evolution.body, *io = &c->evolution.io;

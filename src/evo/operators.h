@@ -35,5 +35,14 @@ bool evo_needs_own_best(const struct config *c);
 bool evo_needs_moments(const struct config *c);
 /* Whether the rule can change anything. */
 bool evo_rule_active(const struct evo_rule *rule);
+/* Whether the mean is left behind by an outer step, so that `agreed` and `velocity` are kept. */
+bool evo_outer_steps(const struct config *c);
+/* An outer step over n elements: with d = mean - agreed,
+ * v <- momentum v + d;  agreed <- agreed + lr (d + momentum v);  mean <- agreed.
+ * agreed begins as the weights that all experts started from, v as zero. */
+enum shoal_status evo_outer_step(struct device *dev, float *mean, float *agreed, float *velocity,
+                                 int64_t n, const struct config *c);
+/* Whether all tensors of a group become exactly the attractor's. */
+bool evo_rule_copies(const struct evo_rule *rule);
 /* Remember the present weights when fitness is this expert's lowest so far (finite). */
 enum shoal_status evo_note_own_best(struct expert *e);

@@ -14,13 +14,31 @@ static bool before(const double *fitness, int a, int b, int experts)
     return a < b;
 }
 
+/* Let order[root] sink in a heap of n whose top ranks last. */
+static void sink(const double *fitness, int *order, int root, int n, int experts)
+{
+    for (int child = 2 * root + 1; child < n; child = 2 * root + 1) {
+        if (child + 1 < n && before(fitness, order[child], order[child + 1], experts)) child++;
+        if (!before(fitness, order[root], order[child], experts)) return;
+        const int member = order[root];
+        order[root] = order[child];
+        order[child] = member;
+        root = child;
+    }
+}
+
+/* Heapsort: thousands of members are ranked at every judging. */
 void plan_rank(const double *fitness, int n, int experts, int *order_out)
 {
-    for (int i = 0; i < n; i++) {
-        int at = i;
-        for (; at > 0 && before(fitness, i, order_out[at - 1], experts); at--)
-            order_out[at] = order_out[at - 1];
-        order_out[at] = i;
+    for (int i = 0; i < n; i++)
+        order_out[i] = i;
+    for (int root = n / 2 - 1; root >= 0; root--)
+        sink(fitness, order_out, root, n, experts);
+    for (int end = n - 1; end > 0; end--) {
+        const int last = order_out[0];
+        order_out[0] = order_out[end];
+        order_out[end] = last;
+        sink(fitness, order_out, 0, end, experts);
     }
 }
 
@@ -53,6 +71,13 @@ double plan_spread(const double *fitness, int experts)
         highest = fmax(highest, fitness[k]);
     }
     return highest > lowest ? highest - lowest : 0.0;
+}
+
+double plan_lr_scale(const struct config *c, int expert)
+{
+    const int experts = c->population.experts;
+    if (experts == 1) return 1.0;
+    return pow(c->population.lr_spread, 2.0 * expert / (experts - 1) - 1.0);
 }
 
 int plan_attractor(const struct evo_rule *rule, int best, int64_t round, int experts,

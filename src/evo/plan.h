@@ -17,6 +17,9 @@ int plan_best(const double *fitness, int n, int experts);
 int plan_live(const double *fitness, int experts, struct live_set *live);
 /* Highest minus lowest finite expert fitness; 0 with fewer than two. */
 double plan_spread(const double *fitness, int experts);
+/* The multiple of train.lr that an expert begins with: evenly spaced on a logarithmic scale, expert
+ * 0 at 1 / population.lr_spread, the last at population.lr_spread; 1 for a single one. */
+double plan_lr_scale(const struct config *c, int expert);
 /* Which member a group's attractor is in round number `round` (step / every): K for the mean,
  * -1 for none. `best` is the standing decision. ATTRACT_LAST gives round % experts, or the next
  * live one. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include "config/config.h"
 #include "evo/live.h"
+#include "evo/select.h"
 
 enum report_kind {
     REPORT_STEP = 1, /* an expert has trained: value = {loss, lr, grad_norm, tokens_per_s}, count =
@@ -16,6 +17,8 @@ enum report_kind {
                         {bytes all workers sent since the last report}; member = attractor */
     REPORT_WROTE,    /* an expert's shard is on disk: value = {seconds}, count = {bytes, most memory
                         the worker has held so far} */
+    REPORT_LINEAGE,  /* what became of an expert in the round after a judging: value = {distance,
+                        lr_scale, kind}, count = {body, io}, as in a lineage_row (ledger.h) */
     REPORT_DEVICE /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                      a token takes} */
 };
@@ -46,8 +49,22 @@ struct order {
     struct live_set live; /* whose fitness was finite at the last judging; last: see order_bytes */
 };
 
-/* What of an order travels in a population of `experts`. */
+/* What of an order travels in a population of `experts`. Where experts follow different ones
+ * (select.h), the record goes on with the experts in the order of their fitness at the last
+ * judging, best first, a uint16 each. */
 static inline size_t order_bytes(int experts)
 {
     return offsetof(struct order, live) + live_words(experts) * sizeof(uint64_t);
+}
+
+/* Whether it does, and the bytes of the whole record. */
+static inline bool order_ranks(const struct config *c)
+{
+    return select_applies((enum attractor)c->evolution.body.attractor) ||
+           select_applies((enum attractor)c->evolution.io.attractor);
+}
+static inline size_t order_record_bytes(const struct config *c)
+{
+    const size_t experts = (size_t)c->population.experts;
+    return order_bytes(c->population.experts) + (order_ranks(c) ? experts * sizeof(uint16_t) : 0);
 }

@@ -20,6 +20,7 @@ enum shoal_status expert_create(struct device *dev, const struct param_table *ta
     e->number = number;
     e->table = table;
     e->dev = dev;
+    e->lr_scale = 1.0;
     e->own_best_fitness = NAN;
     e->fitness = NAN;
     e->parent = -1;

@@ -13,11 +13,12 @@ struct expert {
     float *velocity;                 /* swarm; NULL unless a rule has inertia */
     float *own_best;         /* weights at own_best_fitness; NULL unless a rule is cognitive */
     double own_best_fitness; /* NAN: none yet */
-    int64_t step;            /* AdamW steps taken */
-    int64_t position;        /* next sequence of its data stream */
-    int64_t tokens;          /* trained on so far */
-    double fitness;          /* at the last judging, nats per token; NAN: unknown or diverged */
-    int parent;              /* member last moved toward (K: the recombinant); -1: none */
+    double lr_scale;  /* its learning rate as a multiple of the run's; 1 unless they differ */
+    int64_t step;     /* AdamW steps taken */
+    int64_t position; /* next sequence of its data stream */
+    int64_t tokens;   /* trained on so far */
+    double fitness;   /* at the last judging, nats per token; NAN: unknown or diverged */
+    int parent;       /* member last moved toward (K: the recombinant); -1: none */
 };
 
 /* Allocate an expert's slabs, zeroed. SHOAL_ENOMEM says how many bytes. */

@@ -72,7 +72,7 @@ enum shoal_status optim_step(const struct config *c, struct expert *e, struct gp
     SHOAL_CHECK(gpt_grads(g), SHOAL_EARG, "optimiser: the model was created for judging only");
     SHOAL_TRY(kernel_sumsq(e->dev, &sumsq, gpt_grads(g), e->table->n_params));
     e->step++;
-    result->lr = optim_lr(c, e->step);
+    result->lr = optim_lr(c, e->step) * e->lr_scale;
     result->grad_norm = sqrt(sumsq);
     result->skip = outlier_judge(outlier, c->train.skip, c->train.skip_window,
                                  (struct outlier_row){loss, result->grad_norm});
@@ -91,7 +91,7 @@ enum shoal_status optim_queue(const struct config *c, struct expert *e, struct g
     SHOAL_CHECK(gpt_grads(g), SHOAL_EARG, "optimiser: the model was created for judging only");
     SHOAL_ASSERT(c->train.skip <= 0);
     e->step++;
-    *result = (struct optim_result){.lr = optim_lr(c, e->step)};
+    *result = (struct optim_result){.lr = optim_lr(c, e->step) * e->lr_scale};
     SHOAL_TRY(
         kernel_figures_norm(e->dev, figures, gpt_grads(g), e->table->n_params, c->train.clip));
     SHOAL_TRY(adamw(c, e, g, result->lr, 1.0, figures));

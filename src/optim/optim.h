@@ -12,7 +12,7 @@
 double optim_lr(const struct config *c, int64_t step);
 
 struct optim_result {
-    double lr;
+    double lr;        /* of this expert */
     double grad_norm; /* before clipping */
     enum skip skip;   /* why the step was not taken; SKIP_NONE: it was */
 };

@@ -52,6 +52,7 @@ enum shoal_status h5_set_int(const struct h5 *h, const char *group, const char *
                              int64_t value);
 enum shoal_status h5_set_double(const struct h5 *h, const char *group, const char *name,
                                 double value);
+/* Whether a group that is there has this attribute. */
 bool h5_has_attribute(const struct h5 *h, const char *group, const char *name);
 /* SHOAL_EFORMAT: missing or of another kind. *text: mem_free. */
 enum shoal_status h5_get_text(const struct h5 *h, const char *group, const char *name, char **text);

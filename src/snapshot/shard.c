@@ -16,6 +16,17 @@ static const struct h5_column history_column[] = {
 static const struct h5_columns history_columns = {
     history_column, sizeof history_column / sizeof history_column[0], sizeof(struct history_row)};
 
+static const struct h5_column lineage_column[] = {
+    {"step", KIND_I64, offsetof(struct lineage_row, step)},
+    {"body", KIND_I32, offsetof(struct lineage_row, body)},
+    {"io", KIND_I32, offsetof(struct lineage_row, io)},
+    {"kind", KIND_I32, offsetof(struct lineage_row, kind)},
+    {"distance", KIND_F64, offsetof(struct lineage_row, distance)},
+    {"lr_scale", KIND_F64, offsetof(struct lineage_row, lr_scale)},
+};
+static const struct h5_columns lineage_columns = {
+    lineage_column, sizeof lineage_column / sizeof lineage_column[0], sizeof(struct lineage_row)};
+
 static const struct h5_column outlier_column[] = {
     {"loss", KIND_F64, offsetof(struct outlier_row, loss)},
     {"grad_norm", KIND_F64, offsetof(struct outlier_row, grad_norm)},
@@ -35,6 +46,17 @@ static enum shoal_status write_info(const struct h5 *h, const struct shard_info 
     return h5_set_int(h, "/", "parent", info->parent);
 }
 
+/* Files of versions without it, and those with weights only, have none: 1. */
+static enum shoal_status read_lr_scale(const struct h5 *h, double *lr_scale)
+{
+    *lr_scale = 1.0;
+    if (!h5_exists(h, "/state") || !h5_has_attribute(h, "/state", "lr_scale")) return SHOAL_OK;
+    SHOAL_TRY(h5_get_double(h, "/state", "lr_scale", lr_scale));
+    SHOAL_CHECK(isfinite(*lr_scale) && *lr_scale > 0, SHOAL_EFORMAT,
+                "%s: lr_scale in /state is %g, not a positive number", h->path, *lr_scale);
+    return SHOAL_OK;
+}
+
 static enum shoal_status read_info(const struct h5 *h, struct shard_info *info)
 {
     char *config = NULL;
@@ -45,6 +67,7 @@ static enum shoal_status read_info(const struct h5 *h, struct shard_info *info)
     SHOAL_GOTO(h5_get_int(h, "/", "tokens", &info->tokens));
     SHOAL_GOTO(h5_get_double(h, "/", "fitness", &info->fitness));
     SHOAL_GOTO(h5_get_int32(h, "/", "parent", -1, SHOAL_MAX_EXPERTS, &info->parent));
+    SHOAL_GOTO(read_lr_scale(h, &info->lr_scale));
     info->config = config;
     config = NULL;
 done:
@@ -88,6 +111,7 @@ static enum shoal_status write_state(const struct h5 *h, const struct expert *e)
     SHOAL_TRY(h5_set_int(h, "/state", "position", e->position));
     SHOAL_TRY(h5_set_int(h, "/state", "tokens", e->tokens));
     SHOAL_TRY(h5_set_int(h, "/state", "parent", e->parent));
+    SHOAL_TRY(h5_set_double(h, "/state", "lr_scale", e->lr_scale));
     SHOAL_TRY(h5_set_double(h, "/state", "fitness", e->fitness));
     return SHOAL_OK;
 }
@@ -99,6 +123,7 @@ static enum shoal_status read_state(const struct h5 *h, struct expert *e)
     SHOAL_TRY(h5_get_int(h, "/state", "tokens", &e->tokens));
     SHOAL_TRY(h5_get_int32(h, "/state", "parent", -1, SHOAL_MAX_EXPERTS, &e->parent));
     SHOAL_TRY(h5_get_double(h, "/state", "fitness", &e->fitness));
+    SHOAL_TRY(read_lr_scale(h, &e->lr_scale));
     SHOAL_CHECK(e->step >= 0 && e->position >= 0 && e->tokens >= 0, SHOAL_EFORMAT,
                 "%s: a counter in /state is negative", h->path);
     return SHOAL_OK;
@@ -154,12 +179,68 @@ static enum shoal_status write_evolution(const struct h5 *h, const struct expert
     return h5_set_double(h, "/evo/own_best", "own_best_fitness", e->own_best_fitness);
 }
 
+static enum shoal_status write_outer(const struct h5 *h, const struct expert *e,
+                                     const struct shard_outer *o)
+{
+    if (!o->agreed) return SHOAL_OK;
+    SHOAL_TRY(h5_group(h, "/evo/outer"));
+    SHOAL_TRY(slab_write(h, "/evo/outer/agreed", e->table, e->dev, o->agreed));
+    return slab_write(h, "/evo/outer/velocity", e->table, e->dev, o->velocity);
+}
+
 static enum shoal_status read_evolution(const struct h5 *h, struct expert *e)
 {
     if (e->velocity) SHOAL_TRY(slab_read(h, "/evo/velocity", e->table, e->dev, e->velocity));
     if (!e->own_best) return SHOAL_OK;
     SHOAL_TRY(slab_read(h, "/evo/own_best", e->table, e->dev, e->own_best));
     return h5_get_double(h, "/evo/own_best", "own_best_fitness", &e->own_best_fitness);
+}
+
+static enum shoal_status check_format(const struct h5 *h)
+{
+    struct shard_info info = {.expert = -1};
+    SHOAL_TRY(read_info(h, &info));
+    shard_info_free(&info);
+    return SHOAL_OK;
+}
+
+/* ---- lineage --------------------------------------------------------------------------------- */
+
+static enum shoal_status check_lineage(const struct h5 *h, const struct lineage_row *row, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        SHOAL_CHECK(row[i].body >= -1 && row[i].body <= SHOAL_MAX_EXPERTS && row[i].io >= -1 &&
+                        row[i].io <= SHOAL_MAX_EXPERTS && row[i].kind >= 0 &&
+                        row[i].kind < LINEAGE_KINDS,
+                    SHOAL_EFORMAT, "%s: row %lld of /history/lineage names no member or kind",
+                    h->path, (long long)i);
+    return SHOAL_OK;
+}
+
+static enum shoal_status read_lineage(const struct h5 *h, struct lineage_row **rows, int64_t *n)
+{
+    *rows = NULL;
+    *n = 0;
+    if (!h5_exists(h, "/history/lineage")) return SHOAL_OK;
+    SHOAL_TRY(h5_read_table(h, "/history/lineage", &lineage_columns, rows, n));
+    const enum shoal_status st = check_lineage(h, *rows, *n);
+    if (st == SHOAL_OK) return st;
+    mem_free(*rows);
+    *rows = NULL;
+    *n = 0;
+    return st;
+}
+
+enum shoal_status shard_read_lineage(const char *path, struct lineage_row **rows, int64_t *n)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_format(&h));
+    SHOAL_GOTO(read_lineage(&h, rows, n));
+done:
+    h5_close(&h);
+    return st;
 }
 
 /* ---- whole files ----------------------------------------------------------------------------- */
@@ -175,10 +256,13 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(slab_write(&h, "/optim/m", e->table, e->dev, e->adam_m));
     SHOAL_GOTO(slab_write(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(write_evolution(&h, e));
+    SHOAL_GOTO(write_outer(&h, e, &past->outer));
     SHOAL_GOTO(write_state(&h, e));
     SHOAL_GOTO(write_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
                               past->n_judgings));
+    SHOAL_GOTO(
+        h5_write_table(&h, "/history/lineage", &lineage_columns, past->lineage, past->n_lineage));
     SHOAL_GOTO(h5_commit(&h, bytes));
 done:
     h5_close(&h);
@@ -198,14 +282,6 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
 done:
     h5_close(&h);
     return st;
-}
-
-static enum shoal_status check_format(const struct h5 *h)
-{
-    struct shard_info info = {.expert = -1};
-    SHOAL_TRY(read_info(h, &info));
-    shard_info_free(&info);
-    return SHOAL_OK;
 }
 
 enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
@@ -244,6 +320,8 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
 {
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
+    past->judgings = NULL;
+    past->lineage = NULL;
     SHOAL_GOTO(h5_open(&h, path));
     SHOAL_GOTO(check_resumable(&h, e));
     SHOAL_GOTO(slab_read(&h, "/params", e->table, e->dev, e->weights));
@@ -254,6 +332,30 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
     SHOAL_GOTO(read_outlier(&h, &past->outlier));
     SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, &past->judgings,
                              &past->n_judgings));
+    SHOAL_GOTO(read_lineage(&h, &past->lineage, &past->n_lineage));
+done:
+    h5_close(&h);
+    if (st == SHOAL_OK) return st;
+    mem_free(past->judgings);
+    mem_free(past->lineage);
+    past->judgings = NULL;
+    past->lineage = NULL;
+    return st;
+}
+
+enum shoal_status shard_read_outer(const char *path, const struct param_table *table,
+                                   struct device *dev, struct shard_outer *outer)
+{
+    struct h5 h = H5_CLOSED;
+    enum shoal_status st;
+    SHOAL_GOTO(h5_open(&h, path));
+    SHOAL_GOTO(check_format(&h));
+    if (!h5_exists(&h, "/evo/outer"))
+        SHOAL_GOTO(SHOAL_FAIL(
+            SHOAL_EFORMAT, "%s has no weights last agreed on (/evo/outer), which outer steps need",
+            h.path));
+    SHOAL_GOTO(slab_read(&h, "/evo/outer/agreed", table, dev, outer->agreed));
+    SHOAL_GOTO(slab_read(&h, "/evo/outer/velocity", table, dev, outer->velocity));
 done:
     h5_close(&h);
     return st;
@@ -266,6 +368,11 @@ enum { ATTRIBUTES_BYTES = 8 << 10 }; /* mostly the configuration's text */
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best)
 {
     return (3 + with_velocity + with_own_best) * slab_bytes(table) + ATTRIBUTES_BYTES;
+}
+
+int64_t shard_outer_bytes(const struct param_table *table)
+{
+    return 2 * slab_bytes(table);
 }
 
 int64_t shard_weights_bytes(const struct param_table *table)

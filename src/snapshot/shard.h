@@ -6,6 +6,7 @@
 #pragma once
 #include <stdint.h>
 #include "config/config.h"
+#include "evo/ledger.h"
 #include "model/expert.h"
 #include "optim/outlier.h"
 
@@ -15,11 +16,20 @@ struct history_row {
     double fitness, train_loss, time_s;
 };
 
+/* What outer steps need (evo/operators.h), the same for the whole population; in the shard of
+ * expert 0. */
+struct shard_outer {
+    float *agreed, *velocity; /* n_params f32 on the device */
+};
+
 /* What an expert has behind it. */
 struct shard_past {
-    struct history_row *judgings; /* borrowed when writing, owned (mem_free) when read */
+    struct history_row *judgings; /* borrowed when writing, owned (mem_free) when read; as is */
     int64_t n_judgings;
+    struct lineage_row *lineage; /* this one */
+    int64_t n_lineage;
     struct outlier outlier;
+    struct shard_outer outer; /* borrowed; written unless NULL, never read */
 };
 
 struct shard_info {
@@ -30,6 +40,7 @@ struct shard_info {
     int64_t tokens;
     double fitness;
     int parent;
+    double lr_scale; /* when read; 1 where the file says nothing. Written as the expert has it */
     const char
         *config; /* YAML text, 0-terminated; borrowed when writing, owned (mem_free) when read */
 };
@@ -53,12 +64,20 @@ enum shoal_status shard_read_config(const char *path, struct config *out);
  * the text says which dataset, what was expected and what was found. */
 enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
                                      struct device *dev, float *weights);
-/* Everything back into e (created with the same table) and past, whose judgings are mem_alloc'ed.
- * Files of versions that did not skip outliers have none behind them. */
+/* Everything back into e (created with the same table) and past, whose tables are mem_alloc'ed.
+ * Files of versions that did not skip outliers or keep a lineage have none behind them. */
 enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past);
+/* Only this, into slabs on dev. SHOAL_EFORMAT also where there is none. */
+enum shoal_status shard_read_outer(const char *path, const struct param_table *table,
+                                   struct device *dev, struct shard_outer *outer);
+/* Only its lineage, oldest first; *rows: mem_free. None in files of versions that kept none, and
+ * where there are only weights. */
+enum shoal_status shard_read_lineage(const char *path, struct lineage_row **rows, int64_t *n);
 /* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
  * shard_write_weights will write, within a per cent, and of the host memory that writing and
  * reading take meanwhile. */
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best);
+/* By how much the shard of expert 0 is larger where outer steps are taken. */
+int64_t shard_outer_bytes(const struct param_table *table);
 int64_t shard_weights_bytes(const struct param_table *table);
 int64_t shard_buffer_bytes(const struct param_table *table);

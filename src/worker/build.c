@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "evo/operators.h"
+#include "evo/plan.h"
 #include "model/flops.h"
 #include "worker/exchange.h"
 #include "worker/peak.h"
@@ -80,6 +81,9 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
     SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
     SHOAL_TRY(mem_alloc((size_t)w->workers * sizeof *w->parts_of, "parts", &w->parts_of));
+    SHOAL_TRY(mem_alloc(order_record_bytes(c), "an order", &w->record));
+    SHOAL_TRY(mem_alloc(4 * members * sizeof *w->source, "who follows whom", &w->source));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->rates, "the experts' learning rates", &w->rates));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 
@@ -120,6 +124,7 @@ static enum shoal_status make_expert(struct worker *w, struct own *own, int numb
     const uint32_t stream = c->population.init == INIT_SAME ? 0 : (uint32_t)number;
     SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
                             &own->expert));
+    own->expert->lr_scale = plan_lr_scale(c, number);
     return expert_init(own->expert, (uint64_t)c->run.seed, stream, w->table->shape.layers);
 }
 
@@ -132,6 +137,7 @@ static enum shoal_status load_expert(struct worker *w, struct own *own, int numb
     SHOAL_TRY(run_shard_path(path, c->run.out, number, step));
     SHOAL_TRY(shard_read(path, own->expert, &own->past));
     own->room = own->past.n_judgings;
+    own->lineage_room = own->past.n_lineage;
     return SHOAL_OK;
 }
 
@@ -182,6 +188,8 @@ enum shoal_status worker_build(struct worker *w, const struct snapshot_index *re
     SHOAL_TRY(make_buffers(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(make_experts(w, resume));
+    SHOAL_TRY(worker_begin_outside(w, resume));
+    SHOAL_TRY(parallel_create(w));
     measure_peak(w, c->run.steps - (resume ? resume->standing.step : 0));
     return SHOAL_OK;
 }

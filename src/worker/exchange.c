@@ -3,6 +3,8 @@
 #include "comm/comm.h"
 #include "evo/cadence.h"
 #include "evo/operators.h"
+#include "evo/select.h"
+#include "worker/worker.h"
 
 static bool attracts(const struct config *c, enum attractor a)
 {
@@ -19,7 +21,8 @@ bool exchange_keeps_mean(const struct config *c)
 
 bool exchange_keeps_inbox(const struct config *c, int workers)
 {
-    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST));
+    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
+                           attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
 }
 
 bool exchange_keeps_outbox(const struct config *c)
@@ -40,9 +43,22 @@ struct round {
     const struct config *c;
     int workers;
     bool best_is_mean;
-    bool mean_fresh; /* every worker holds the mean of the weights already */
-    double part;     /* of the weights that is exchanged */
+    bool judged; /* right after a judging */
+    double part; /* of the weights that is exchanged */
 };
+
+/* Of n elements that go from expert to expert, each to another worker. */
+static double follow_traffic(const struct round *r, const struct evo_rule *rule, double n)
+{
+    const int experts = r->c->population.experts;
+    int followers = experts / 2;
+    if (!r->judged || r->workers == 1) return 0;
+    if (rule->attractor == ATTRACT_TOP) {
+        const int share = (int)(r->c->evolution.top * experts);
+        followers = share < 1 ? 1 : share;
+    }
+    return followers * n * (double)sizeof(float);
+}
 
 /* For one group of n elements. */
 static double group_traffic(const struct round *r, const struct evo_rule *rule, double n)
@@ -52,21 +68,22 @@ static double group_traffic(const struct round *r, const struct evo_rule *rule, 
     const bool is_mean =
         rule->attractor == ATTRACT_MEAN || (rule->attractor == ATTRACT_BEST && r->best_is_mean);
     if (!evo_rule_active(rule)) return 0;
+    if (select_applies((enum attractor)rule->attractor)) return slabs * follow_traffic(r, rule, n);
     if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n * r->part);
-    if (r->mean_fresh && !moments) return 0;
-    const double wire = r->c->evolution.wire == WIRE_BF16 ? 0.5 : 1;
+    if (r->judged && r->c->evolution.recombine && !moments) return 0; /* it is there already */
+    const double wire = !r->judged && r->c->evolution.wire == WIRE_BF16 ? 0.5 : 1;
     return wire * slabs * comm_sum_traffic(r->workers, r->c->population.experts, n * r->part);
 }
 
 /* A round with the member as best that makes it cost most. */
 static double round_traffic(const struct config *c, const struct param_table *table, int workers,
-                            bool mean_fresh)
+                            bool judged)
 {
     const double body = (double)(table->body_end - table->body_begin);
     const double io = (double)table->n_params - body;
     double most = 0;
     for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
-        const struct round r = {c, workers, best_is_mean != 0, mean_fresh,
+        const struct round r = {c, workers, best_is_mean != 0, judged,
                                 1.0 / (double)c->evolution.fragments};
         const double bytes =
             group_traffic(&r, &c->evolution.body, body) + group_traffic(&r, &c->evolution.io, io);
@@ -78,13 +95,17 @@ static double round_traffic(const struct config *c, const struct param_table *ta
 struct traffic exchange_traffic(const struct config *c, const struct param_table *table,
                                 int workers)
 {
+    if (worker_is_parallel(c)) {
+        const double bytes =
+            comm_sum_traffic(workers, c->population.experts, (double)table->n_params);
+        return (struct traffic){.per_step = bytes};
+    }
     const double judge = (double)c->evolution.judge;
     const int64_t every = c->evolution.every > 0 ? c->evolution.every : cadence_probe(c);
     const double between = judge / (double)every - 1;
-    const bool fresh = c->evolution.recombine;
     struct traffic t = {.round = round_traffic(c, table, workers, false),
-                        .judging = round_traffic(c, table, workers, fresh)};
-    if (fresh)
+                        .judging = round_traffic(c, table, workers, true)};
+    if (c->evolution.recombine)
         t.judging += comm_sum_traffic(workers, c->population.experts, (double)table->n_params);
     t.per_step = (t.judging + between * t.round) / judge;
     return t;

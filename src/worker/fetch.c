@@ -38,14 +38,15 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
     const bool moments = p->rule->moments == MOMENTS_INHERIT;
     const bool is_mean = p->member == experts;
     p->slabs = place_of(w, p->member);
-    if (is_mean && r->mean_fresh && !moments) return SHOAL_OK;
     for (int i = 0; i < 2; i++) {
-        if (is_mean) {
-            SHOAL_TRY(worker_mean(w, &r->live, p->range[i], moments, r->narrow));
-        } else {
+        if (!is_mean) {
             const int root = worker_of_expert(p->member, w->workers, experts);
             SHOAL_TRY(broadcast_range(w, &p->slabs, root, p->range[i], moments));
+        } else if (moments || !r->mean_fresh) {
+            SHOAL_TRY(worker_mean(w, &r->live, p->range[i], moments, r->narrow));
         }
+        if (p->rule->attractor == ATTRACT_MEAN)
+            SHOAL_TRY(worker_step_outside(w, p->range[i].begin, p->range[i].end));
     }
     return SHOAL_OK;
 }
@@ -65,7 +66,7 @@ static bool is_whole_mean(const struct worker *w)
 {
     const struct pull *const pull = w->round.pull;
     const int experts = w->cfg->population.experts;
-    return w->cfg->evolution.fragments == 1 && pull[0].member == experts &&
+    return w->cfg->evolution.fragments == 1 && !w->outer.agreed && pull[0].member == experts &&
            pull[1].member == experts && pull[0].rule->moments != MOMENTS_INHERIT &&
            pull[1].rule->moments != MOMENTS_INHERIT;
 }

@@ -68,10 +68,15 @@ static enum shoal_status report_fitness(struct worker *w, int member, int64_t st
     return comm_report(w->comm, &r, sizeof r);
 }
 
-static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t step)
+/* *common: the fitness that all have; NULL: each is measured. */
+static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t step,
+                                   const double *common)
 {
     struct expert *e = own->expert;
-    SHOAL_TRY(worker_measure(w, e->weights, &w->judging, false, &e->fitness));
+    if (common)
+        e->fitness = *common;
+    else
+        SHOAL_TRY(worker_measure(w, e->weights, &w->judging, false, &e->fitness));
     w->fitness[e->number] = e->fitness;
     SHOAL_TRY(evo_note_own_best(e));
     SHOAL_TRY(worker_note_history(w, own, step));
@@ -96,9 +101,11 @@ static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
 enum shoal_status worker_judge(struct worker *w, int64_t step)
 {
     const int experts = w->cfg->population.experts;
+    double common = 0;
     memset(w->fitness, 0, (size_t)experts * sizeof *w->fitness);
+    if (w->parallel) SHOAL_TRY(parallel_judge(w, step, &common));
     for (int i = 0; i < w->n_own; i++)
-        SHOAL_TRY(judge_own(w, &w->own[i], step));
+        SHOAL_TRY(judge_own(w, &w->own[i], step, w->parallel ? &common : NULL));
     if (!w->cfg->evolution.recombine) return SHOAL_OK;
     /* The others' entries are 0 here, so the sum is exact, and what is not finite stays so. */
     SHOAL_TRY(comm_sum_values(w->comm, w->fitness, experts));

@@ -1,5 +1,6 @@
 /* mean.c - the recombinant: the mean of the live experts (intermediate recombination). */
 #include <string.h>
+#include "evo/operators.h"
 #include "worker/worker_impl.h"
 
 static float *slab_of(const struct slabs *s, int which)
@@ -52,4 +53,25 @@ enum shoal_status worker_mean(struct worker *w, const struct live_set *live, str
     for (int which = 0; which < slabs; which++)
         SHOAL_TRY(mean_slab(w, which, live, range, narrow));
     return SHOAL_OK;
+}
+
+enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_index *resume)
+{
+    struct shard_outer *const o = &w->outer;
+    const size_t bytes = (size_t)w->table->n_params * sizeof(float);
+    if (!evo_outer_steps(w->cfg)) return SHOAL_OK;
+    SHOAL_TRY(device_alloc(w->dev, bytes, "the weights last agreed on", &o->agreed));
+    SHOAL_TRY(device_alloc(w->dev, bytes, "the velocity of outer steps", &o->velocity));
+    if (w->first == 0) w->own[0].past.outer = *o;
+    if (!resume) return device_copy(w->dev, o->agreed, w->own[0].expert->weights, bytes);
+    char path[SHOAL_MAX_PATH];
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, 0, resume->standing.step));
+    return shard_read_outer(path, w->table, w->dev, o);
+}
+
+enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t end)
+{
+    if (!w->outer.agreed) return SHOAL_OK;
+    return evo_outer_step(w->dev, w->mean.weights + begin, w->outer.agreed + begin,
+                          w->outer.velocity + begin, end - begin, w->cfg);
 }

@@ -47,8 +47,11 @@ static void count_exchange(struct memory *m, const struct config *c,
     if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
     if (exchange_keeps_outbox(c))
         m->bytes[MEMORY_OUTBOX] = own * slabs + table->n_params * (int64_t)sizeof(float);
-    if (!exchange_keeps_mean(c)) return;
-    m->bytes[MEMORY_MEAN] = slabs;
+    if (exchange_keeps_mean(c)) m->bytes[MEMORY_MEAN] = slabs;
+    if (evo_outer_steps(c)) m->bytes[MEMORY_OUTER] = 2 * table->n_params * (int64_t)sizeof(float);
+    if (worker_is_parallel(c))
+        m->bytes[MEMORY_REPLICAS] = own * table->n_params * (int64_t)sizeof(float);
+    if (!exchange_keeps_mean(c) && !worker_is_parallel(c)) return;
     m->bytes[MEMORY_EXCHANGE] = comm_sum_buffers(workers, own, most, experts, table->n_params);
 }
 
@@ -90,6 +93,8 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_MEAN] = "mean",
         [MEMORY_INBOX] = "inbox",
         [MEMORY_OUTBOX] = "outbox",
+        [MEMORY_OUTER] = "outer_steps",
+        [MEMORY_REPLICAS] = "replica_gradients",
         [MEMORY_BATCH] = "batch",
         [MEMORY_SCRATCH] = "kernel_scratch",
         [MEMORY_EXCHANGE] = "exchange_buffers",

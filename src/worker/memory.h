@@ -18,6 +18,8 @@ enum memory_item {
     MEMORY_MEAN,     /* of the experts */
     MEMORY_INBOX,    /* another worker's expert */
     MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way */
+    MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
+    MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets */
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "evo/operators.h"
+#include "evo/select.h"
 #include "optim/optim.h"
 #include "worker/worker_impl.h"
 
@@ -81,6 +82,10 @@ static void prepare(struct worker *w, const struct order *order, int64_t step, b
     for (int g = 0; g < 2; g++)
         find_ranges(w, r->fragment, &r->pull[g]);
     if (!judged) note_alive(w);
+    /* Before the first step there is nothing to choose by. */
+    for (int g = 0; judged && step > 0 && g < 2; g++)
+        if (select_applies((enum attractor)r->pull[g].rule->attractor))
+            worker_find_sources(w, &r->pull[g]);
 }
 
 static enum shoal_status fetch_timed(struct worker *w)
@@ -123,7 +128,7 @@ static struct evolve_args arguments(const struct worker *w, const struct expert 
         .dead = !live_has(&r->live, e->number),
         .seed = (uint64_t)c->run.seed,
         .round = (uint32_t)(r->step / r->every),
-        .lr = (float)optim_lr(c, r->step > 0 ? r->step : 1),
+        .lr = (float)(optim_lr(c, r->step > 0 ? r->step : 1) * e->lr_scale),
         .beta1 = (float)c->train.beta1,
         .beta2 = (float)c->train.beta2,
         .eps = (float)c->train.eps};
@@ -163,6 +168,8 @@ static enum shoal_status evolve_later(struct worker *w, struct own *own, const s
 
 static enum shoal_status apply(struct worker *w, struct own *own)
 {
+    const struct round *const r = &w->round;
+    if (r->judged) SHOAL_TRY(lineage_begin(w, own->expert));
     for (int g = 0; g < 2; g++) {
         const struct pull *p = &w->round.pull[g];
         struct expert *const e = own->expert;
@@ -174,7 +181,28 @@ static enum shoal_status apply(struct worker *w, struct own *own)
             SHOAL_TRY(evolve_group(e, &args));
         if (!args.is_attractor) e->parent = p->member;
     }
+    if (!r->judged) return SHOAL_OK;
+    return lineage_end(w, own, r->pull, r->step, !live_has(&r->live, own->expert->number));
+}
+
+/* Every expert takes its steps, on the worker that owns it; others may have to give it something.
+ */
+static enum shoal_status apply_all(struct worker *w)
+{
+    struct pull *const pull = w->round.pull;
+    SHOAL_TRY(worker_inherit_rates(w, pull[0].source ? pull[0].source : pull[1].source));
+    for (int k = 0; k < w->cfg->population.experts; k++) {
+        for (int g = 0; g < 2; g++)
+            if (pull[g].source) SHOAL_TRY(worker_fetch_for(w, &pull[g], k));
+        if (k >= w->first && k < w->first + w->n_own) SHOAL_TRY(apply(w, &w->own[k - w->first]));
+    }
     return SHOAL_OK;
+}
+
+static bool moves(const struct round *r)
+{
+    return r->pull[0].member >= 0 || r->pull[1].member >= 0 || r->pull[0].source ||
+           r->pull[1].source;
 }
 
 /* ---- worker_impl.h ---- */
@@ -184,7 +212,7 @@ static enum shoal_status report_round(struct worker *w)
     const struct round *const r = &w->round;
     const int member = r->pull[0].member >= 0 ? r->pull[0].member : r->pull[1].member;
     const uint64_t before = w->told_moved;
-    if (w->number != 0 || member < 0) return SHOAL_OK;
+    if (w->number != 0 || !moves(r)) return SHOAL_OK;
     w->told_moved = comm_bytes_moved(w->comm);
     const struct report report = {.kind = REPORT_ROUND,
                                   .worker = w->number,
@@ -225,8 +253,8 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
     SHOAL_TRY(begin(w));
     w->round.stall_s = clock_now_s() - w->round.begun_s;
     if (w->cfg->evolution.delay > 0) return SHOAL_OK;
-    for (int i = 0; i < w->n_own; i++)
-        SHOAL_TRY(worker_round_due(w, &w->own[i], step));
+    if (moves(&w->round)) SHOAL_TRY(apply_all(w));
+    w->round.stall_s = clock_now_s() - w->round.begun_s;
     return worker_round_done(w, step);
 }
 
@@ -236,7 +264,10 @@ enum shoal_status worker_round_due(struct worker *w, struct own *own, int64_t st
     if (!r->pending || step != r->due) return SHOAL_OK;
     const double start_s = clock_now_s();
     SHOAL_TRY(arrive(w));
-    SHOAL_TRY(apply(w, own));
+    if (moves(r)) SHOAL_TRY(apply(w, own));
+    /* Training goes on from here: with these weights, and with no gradients yet. */
+    SHOAL_TRY(gpt_load(w->gpt, own->expert->weights));
+    SHOAL_TRY(gpt_zero_grads(w->gpt));
     r->stall_s += clock_now_s() - start_s;
     return SHOAL_OK;
 }

@@ -14,41 +14,22 @@ static enum shoal_status take_batch(struct worker *w, struct expert *e)
     return SHOAL_OK;
 }
 
-/* A step, and what is known of it. On a GPU the host goes on to the next one before that is there.
- */
-struct step {
-    int64_t number, tokens; /* tokens: of the expert, this step's included */
-    double loss;            /* nats per token */
-    struct optim_result result;
-};
-
-/* Whether a step's figures come a step later. An outlier must be seen before its step is taken. */
-static bool comes_later(const struct worker *w)
+enum shoal_status worker_gradients(struct worker *w, struct expert *e, int replicas, double *loss)
 {
-    return w->cfg->train.skip <= 0 && !device_is_host(w->dev);
-}
-
-/* One optimiser step: gradients summed over micro-batches, then AdamW. */
-static enum shoal_status learn(struct worker *w, struct own *own, struct step *s)
-{
-    struct expert *e = own->expert;
     const int passes = w->cfg->train.batch / w->micro;
-    const bool later = comes_later(w);
+    const float scale = 1.0f / ((float)passes * (float)replicas);
     double sum = 0;
     for (int i = 0; i < passes; i++) {
         double part = 0;
         SHOAL_TRY(take_batch(w, e));
-        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, 1.0f / (float)passes,
-                            later ? NULL : &part));
+        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, scale, loss ? &part : NULL));
         sum += part;
     }
-    s->tokens = e->tokens;
-    s->loss = sum / passes;
-    if (later) return optim_queue(w->cfg, e, w->gpt, (int)(s->number % 2), &s->result);
-    return optim_step(w->cfg, e, w->gpt, s->loss, &own->past.outlier, &s->result);
+    if (loss) *loss = sum / passes;
+    return SHOAL_OK;
 }
 
-static enum shoal_status report_step(struct worker *w, const struct expert *e, const struct step *s,
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, const struct step *s,
                                      double tokens_per_s)
 {
     const struct report r = {.kind = REPORT_STEP,
@@ -75,20 +56,43 @@ static double speed_take(struct speed *s, int64_t tokens)
     return rate;
 }
 
-/* What there is to do once a step's figures are there. */
+/* Whether the host queues a step before it knows how the last one went, as it does where it would
+ * have to wait. An outlier must be seen before its step is taken. */
+static bool comes_later(const struct worker *w)
+{
+    return w->cfg->train.skip <= 0 && !device_is_host(w->dev);
+}
+
+static int turn_of(const struct step *s)
+{
+    return (int)(s->number % 2);
+}
+
+/* One optimiser step; what is known of it at once. */
+static enum shoal_status learn(struct worker *w, struct own *own, struct step *s)
+{
+    struct expert *e = own->expert;
+    const bool later = comes_later(w);
+    SHOAL_TRY(worker_gradients(w, e, 1, later ? NULL : &s->loss));
+    s->tokens = e->tokens;
+    if (later) return optim_queue(w->cfg, e, w->gpt, turn_of(s), &s->result);
+    return optim_step(w->cfg, e, w->gpt, s->loss, &own->past.outlier, &s->result);
+}
+
+/* The rest, and what there is to do then. */
 static enum shoal_status note_step(struct worker *w, struct own *own, struct step *s,
                                    struct speed *speed)
 {
     if (comes_later(w)) {
-        SHOAL_TRY(optim_await(w->cfg, w->gpt, (int)(s->number % 2), &own->past.outlier, &s->loss,
-                              &s->result));
+        SHOAL_TRY(
+            optim_await(w->cfg, w->gpt, turn_of(s), &own->past.outlier, &s->loss, &s->result));
         s->loss /= w->cfg->train.batch / w->micro;
     }
     own->loss_sum += s->loss;
     own->losses++;
     own->last_loss = s->loss;
     if (s->number % w->cfg->run.log != 0 && s->result.skip == SKIP_NONE) return SHOAL_OK;
-    return report_step(w, own->expert, s, speed_take(speed, s->tokens));
+    return worker_report_step(w, own->expert, s, speed_take(speed, s->tokens));
 }
 
 static enum shoal_status train_one(struct worker *w, struct own *own, int64_t from, int64_t to)
@@ -111,6 +115,7 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)
 {
     w->mean_fresh = false;
+    if (w->parallel) return parallel_train(w, from, to);
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(train_one(w, &w->own[i], from, to));
     return worker_round_done(w, to);

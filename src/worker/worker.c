@@ -1,5 +1,6 @@
 /* worker.c - a worker's life: obey an order, train, exchange, judge, report; until told to stop. */
 #include "base/clock.h"
+#include <string.h>
 #include "base/memory.h"
 #include "evo/operators.h"
 #include "model/flops.h"
@@ -68,13 +69,17 @@ void worker_destroy(struct worker **worker)
         if (w->dev) free_slabs(w->dev, &w->own[i].outbox);
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
+        mem_free(w->own[i].past.lineage);
     }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
+    parallel_destroy(w);
     if (w->dev) {
         free_slabs(w->dev, &w->mean);
         free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
+        if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
+        if (w->outer.velocity) device_free(w->dev, w->outer.velocity);
     }
     param_table_destroy(&w->table);
     comm_detach(w->comm);
@@ -87,6 +92,9 @@ void worker_destroy(struct worker **worker)
     mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);
+    mem_free(w->record);
+    mem_free(w->source);
+    mem_free(w->rates);
     mem_free(w->pass_losses);
     mem_free(w->config_text);
     mem_free(w);
@@ -121,12 +129,22 @@ static enum shoal_status report_device(struct worker *w)
     return comm_report(w->comm, &r, sizeof r);
 }
 
+/* The next order, and the ranking that comes with it where a rule needs it. */
+static enum shoal_status obey(struct worker *w, struct order *order)
+{
+    const size_t bytes = order_bytes(w->cfg->population.experts);
+    SHOAL_TRY(comm_obey(w->comm, w->record, order_record_bytes(w->cfg)));
+    memcpy(order, w->record, bytes);
+    if (order_ranks(w->cfg)) w->ranked = (const uint16_t *)(const void *)(w->record + bytes);
+    return SHOAL_OK;
+}
+
 enum shoal_status worker_run(struct worker *w)
 {
     struct order order = {0};
     SHOAL_TRY(report_device(w));
     for (;;) {
-        SHOAL_TRY(comm_obey(w->comm, &order, order_bytes(w->cfg->population.experts)));
+        SHOAL_TRY(obey(w, &order));
         if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));

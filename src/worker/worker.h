@@ -27,6 +27,8 @@ struct device *worker_device(const struct worker *w);
 enum shoal_status worker_run(struct worker *w);
 /* First expert of worker w of `workers`; expert_first(w + 1) ends its range. */
 int worker_first_expert(int worker, int workers, int experts);
+/* Whether the experts are replicas that train data parallel. */
+bool worker_is_parallel(const struct config *cfg);
 /* The worker that owns an expert. */
 int worker_of_expert(int expert, int workers, int experts);
 /* What a worker's model is made for; its batch is a micro-batch. */

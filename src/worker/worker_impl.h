@@ -8,6 +8,8 @@
 #include "evo/protocol.h"
 #include "model/expert.h"
 #include "model/gpt.h"
+#include "optim/optim.h"
+#include "optim/optim.h"
 #include "snapshot/shard.h"
 #include "worker/slice.h"
 #include "worker/worker.h"
@@ -20,12 +22,20 @@ struct slabs {
 /* An expert this worker owns, and what it remembers about it. */
 struct own {
     struct expert *expert;
-    struct shard_past past; /* its judgings are owned */
-    int64_t room;           /* rows allocated for them */
+    struct shard_past past; /* its tables are owned */
+    int64_t room;           /* rows allocated for them, */
+    int64_t lineage_room;   /* and for its lineage */
     double loss_sum;        /* training losses since the last judging */
     int64_t losses;
     double last_loss;    /* of the last training step */
     struct slabs outbox; /* as they were when the round began; NULL without a delay */
+};
+
+/* A training step, and what became of it. */
+struct step {
+    int64_t number, tokens; /* tokens: of the expert, this step's included */
+    double loss;            /* nats per token */
+    struct optim_result result;
 };
 
 /* Elements of a slab. */
@@ -39,6 +49,7 @@ struct pull {
     enum param_group group;
     struct range range[2]; /* its elements of the round's fragment; an empty one is not there */
     int member;            /* K: the mean; -1: the group does not evolve now */
+    const int32_t *source; /* K: member for each expert, where they differ; else NULL */
     struct slabs slabs;    /* where the member's values are, for these ranges */
 };
 
@@ -79,6 +90,7 @@ struct worker {
     struct slabs mean;         /* of the live experts; slabs NULL where nothing needs them */
     struct slabs inbox;        /* an attractor that came from another worker */
     float *moved;              /* what a delayed round makes of an outbox; NULL without a delay */
+    struct shard_outer outer;  /* NULL unless the mean is left behind by outer steps */
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
     const float **parts;       /* n_own: the live experts' slabs that go into a sum */
     int *parts_of;             /* workers: how many each brings */
@@ -88,18 +100,40 @@ struct worker {
     uint64_t told_moved;       /* bytes on the wire reported so far */
     double *fitness;           /* K + 1 members, at the last judging */
     double *alive;             /* K: whose last training loss was finite, during a round */
+    unsigned char *record;     /* the last order as it came, and what followed it: */
+    const uint16_t *ranked;    /* K: the experts, best first; only where a rule compares them */
+    int32_t *source;           /* 4 K: whom each expert follows, by group, and room to find out */
+    double *rates;             /* K: learning rates, where they are inherited */
     struct slice judging;      /* of the held-out text */
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
+    struct parallel *parallel; /* NULL unless the experts are replicas */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
 };
 
 /* Parts of worker_create: everything a worker holds. */
 enum shoal_status worker_build(struct worker *w, const struct snapshot_index *resume);
 
-/* Train every own expert from step `from` to step `to`, one after the other. Not collective. */
+/* Train every own expert from step `from` to step `to`, one after the other. Not collective, unless
+ * the experts are replicas. */
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to);
+/* Gradients of an expert's next batch, divided by `replicas`, into the model, which has the
+ * expert's weights loaded and begins with none. *loss: mean nats per token; NULL: not waited for
+ * (gpt.h). */
+enum shoal_status worker_gradients(struct worker *w, struct expert *e, int replicas, double *loss);
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, const struct step *s,
+                                     double tokens_per_s);
+
+/* parallel.c: the experts as replicas that average their gradients. create does nothing in other
+ * modes, destroy where nothing was created. */
+enum shoal_status parallel_create(struct worker *w);
+void parallel_destroy(struct worker *w);
+/* All replicas from step `from` to step `to`. Collective over the workers. */
+enum shoal_status parallel_train(struct worker *w, int64_t from, int64_t to);
+/* Bring all own replicas up to date, see that they equal the other workers', and judge them: one
+ * fitness for all. SHOAL_ENUMERIC: they do not. Collective over the workers. */
+enum shoal_status parallel_judge(struct worker *w, int64_t step, double *fitness);
 /* *loss: mean nats per token of some weights over a slice of the held-out text; the bits depend on
  * nothing else. together: all workers hold these weights and share the work (collective over them);
  * else this worker does it alone. */
@@ -124,6 +158,21 @@ enum shoal_status worker_round_drop(struct worker *w);
 /* Bring the attractors of w->round to this worker: the part of a round that may run beside
  * training. Collective over the workers. */
 enum shoal_status worker_fetch(struct worker *w);
+/* follow.c: set p->source, whom each expert follows in the round after a judging (select.h). */
+void worker_find_sources(struct worker *w, struct pull *p);
+/* Set p->member and p->slabs for expert k, and bring its values from their worker to k's. Called by
+ * all workers for all k in the same order. */
+enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k);
+/* Own experts take the learning rates of those they follow, where evolution.inherit_lr says so;
+ * source NULL: nobody follows. Collective over the workers. */
+enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source);
+
+/* lineage.c: between these two an expert's weights move by pull[0] (body) and pull[1] (io); note
+ * how far in its history, and report it. The model's gradients are lost meanwhile. Not collective.
+ */
+enum shoal_status lineage_begin(struct worker *w, const struct expert *e);
+enum shoal_status lineage_end(struct worker *w, struct own *own, const struct pull *pull,
+                              int64_t step, bool dead);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 
@@ -134,6 +183,12 @@ struct slabs worker_sent(const struct worker *w, const struct own *own);
  * evolution.wire. Collective over the workers. */
 enum shoal_status worker_mean(struct worker *w, const struct live_set *live, struct range range,
                               bool with_moments, bool narrow);
+
+/* mean.c: what outer steps need, at the beginning of a run or as it was saved; and one such step
+ * from w->mean.weights[begin .. end), in place, which then is no mean any more. Both do nothing
+ * where no outer steps are taken. Not collective. */
+enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_index *resume);
+enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t end);
 
 /* Write best.h5 if this worker holds member `best`. Not collective. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);

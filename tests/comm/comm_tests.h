@@ -33,6 +33,7 @@ static inline struct device *device_of(const struct comm *c)
 }
 
 void test_broadcast_from_every_root(void **state);
+void test_moves_between_all_pairs(void **state);
 void test_sum_is_ordered(void **state);
 void test_sum_with_empty_workers(void **state);
 void test_sum_values_keep_what_is_not_finite(void **state);

@@ -121,6 +121,28 @@ static int fake_all_reduce(const void *from, void *to, size_t count, int type, i
     return begin_call(FAKE_ALL_REDUCE);
 }
 
+static int fake_send(const void *from, size_t count, int type, int peer, void *comm, void *stream)
+{
+    note_exchange(count, type, comm, stream);
+    fake.moves++;
+    if (fake.fails != FAKE_SEND && fake.stalls != FAKE_SEND)
+        assert_int_equal(
+            MPI_Send(far_real(fake.c->dev, from), (int)count, MPI_FLOAT, peer, 99, fake.c->workers),
+            MPI_SUCCESS);
+    return begin_call(FAKE_SEND);
+}
+
+static int fake_recv(void *to, size_t count, int type, int peer, void *comm, void *stream)
+{
+    note_exchange(count, type, comm, stream);
+    fake.moves++;
+    if (fake.fails != FAKE_RECV && fake.stalls != FAKE_RECV)
+        assert_int_equal(MPI_Recv(far_real(fake.c->dev, to), (int)count, MPI_FLOAT, peer, 99,
+                                  fake.c->workers, MPI_STATUS_IGNORE),
+                         MPI_SUCCESS);
+    return begin_call(FAKE_RECV);
+}
+
 static const struct nccl_api functions = {.get_version = fake_version,
                                           .get_unique_id = fake_id,
                                           .comm_init_rank_config = fake_init,
@@ -131,7 +153,9 @@ static const struct nccl_api functions = {.get_version = fake_version,
                                           .get_error_string = fake_error_string,
                                           .get_last_error = fake_last_error,
                                           .broadcast = fake_broadcast,
-                                          .all_reduce = fake_all_reduce};
+                                          .all_reduce = fake_all_reduce,
+                                          .send = fake_send,
+                                          .recv = fake_recv};
 
 struct fake_nccl *fake_nccl_install(struct comm *c)
 {

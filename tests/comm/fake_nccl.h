@@ -4,7 +4,16 @@
 #pragma once
 #include "comm/comm_tests.h"
 
-enum fake_call { FAKE_NONE, FAKE_ID, FAKE_INIT, FAKE_BROADCAST, FAKE_ALL_REDUCE, FAKE_FINALIZE };
+enum fake_call {
+    FAKE_NONE,
+    FAKE_ID,
+    FAKE_INIT,
+    FAKE_BROADCAST,
+    FAKE_ALL_REDUCE,
+    FAKE_SEND,
+    FAKE_RECV,
+    FAKE_FINALIZE
+};
 
 struct fake_nccl {
     struct comm *c;        /* whose live workers take part */
@@ -12,7 +21,7 @@ struct fake_nccl {
     enum fake_call fails;  /* this call returns ncclRemoteError */
     enum fake_call stalls; /* this one takes for ever */
     bool breaks;           /* errors are reported while an exchange is under way */
-    int inits, aborts, finalized, destroyed, broadcasts, sums;
+    int inits, aborts, finalized, destroyed, broadcasts, sums, moves;
     int nranks, rank;
     size_t largest; /* elements */
     struct nccl_id id;

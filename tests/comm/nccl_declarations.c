@@ -50,4 +50,6 @@ void nccl_declarations(void **comm, struct nccl_id *id, struct nccl_config *conf
     (void)ncclGetLastError(c);
     (void)ncclBroadcast(NULL, NULL, (size_t)1, ncclFloat32, 0, c, (cudaStream_t)0);
     (void)ncclAllReduce(NULL, NULL, (size_t)1, ncclFloat32, ncclSum, c, (cudaStream_t)0);
+    (void)ncclSend(NULL, (size_t)1, ncclFloat32, 0, c, (cudaStream_t)0);
+    (void)ncclRecv(NULL, (size_t)1, ncclFloat32, 0, c, (cudaStream_t)0);
 }

@@ -82,6 +82,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_share),
         WITH_JOB(test_described),
         WITH_JOB(test_broadcast_from_every_root),
+        WITH_JOB(test_moves_between_all_pairs),
         WITH_JOB(test_sum_is_ordered),
         WITH_JOB(test_sum_with_empty_workers),
         WITH_JOB(test_sum_values_keep_what_is_not_finite),

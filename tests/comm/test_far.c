@@ -25,6 +25,7 @@ static void exchange_everything(struct comm *c)
 {
     void *state = c;
     test_broadcast_from_every_root(&state);
+    test_moves_between_all_pairs(&state);
     test_sum_is_ordered(&state);
     test_sum_with_empty_workers(&state);
     test_bytes_are_counted(&state);

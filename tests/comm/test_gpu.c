@@ -56,6 +56,12 @@ static void exchange(struct job_on_gpus *j)
         OK(comm_broadcast(j->c, there, N, root));
         check(j, there, root);
     }
+    const int last = comm_workers(j->c) - 1, me = comm_worker(j->c);
+    if (last > 0 && (me == 0 || me == last)) {
+        float *there = slab_of(j->dev, me);
+        OK(comm_move(j->c, there, N, last, 0));
+        check(j, there, last);
+    }
     float *own = slab_of(j->dev, comm_worker(j->c)), *out = slab_of(j->dev, 0);
     const float *part = own;
     OK(comm_sum(j->c, out, &part, 1, N));

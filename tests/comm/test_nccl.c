@@ -77,6 +77,18 @@ static void broadcast_works(struct fixture *f, int root)
     check(f, root, 0);
 }
 
+/* From worker `from` to worker `to`; the others have nothing to do with it. */
+static void move_works(struct fixture *f, int from, int to)
+{
+    const int me = comm_worker(f->c);
+    if (!f->dev) return;
+    fill(f, me);
+    const uint64_t before = comm_bytes_sent(f->c);
+    if (me == from || me == to) OK(comm_move(f->c, f->there, N, from, to));
+    assert_int_equal(comm_bytes_sent(f->c) - before, me == from ? N * sizeof(float) : 0);
+    check(f, me == to ? from : me, 0);
+}
+
 static void sum_works(struct fixture *f, int parts)
 {
     const float *part[3];
@@ -109,6 +121,9 @@ void test_nccl_exchanges(void **state)
     }
     for (int root = 0; root < comm_workers(f.c); root++)
         broadcast_works(&f, root);
+    for (int from = 0; from < comm_workers(f.c); from++)
+        for (int to = 0; to < comm_workers(f.c); to++)
+            if (from != to) move_works(&f, from, to);
     sum_works(&f, 1);
     sum_works(&f, 3);
     end(&f);

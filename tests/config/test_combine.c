@@ -13,6 +13,17 @@
 #include "config/config.h"
 #include "support.h"
 
+/* Each text is refused, saying so. */
+static void check_refused(const char *const (*cases)[2], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct config c;
+        assert_int_equal(config_parse(&c, cases[i][0], "x.yaml"), SHOAL_ECONFIG);
+        assert_failure_says("x.yaml:");
+        assert_failure_says(cases[i][1]);
+    }
+}
+
 static void test_refused_combinations(void **state)
 {
     (void)state;
@@ -68,12 +79,46 @@ static void test_refused_combinations(void **state)
         {"run:\n  name: a/b\n", "x.yaml:2: run.name 'a/b' must be made of letters"},
         {"run:\n  name: ''\n", "run.name ''"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct config c;
-        assert_int_equal(config_parse(&c, cases[i][0], "x.yaml"), SHOAL_ECONFIG);
-        assert_failure_says("x.yaml:");
-        assert_failure_says(cases[i][1]);
-    }
+    check_refused(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void test_refused_evolution(void **state)
+{
+    (void)state;
+    const char *const cases[][2] = {
+        {"population: {mode: data_parallel}\nevolution:\n  preset: shoal\n",
+         "x.yaml:3: population.mode data_parallel keeps all experts equal, so that evolution would "
+         "move none of them"},
+        {"population: {mode: data_parallel}\nevolution: {io: {attractor: mean}}\n",
+         "x.yaml:2: population.mode data_parallel keeps all experts equal"},
+        {"population: {mode: data_parallel}\nevolution: {recombine: true}\n",
+         "x.yaml:2: evolution.recombine true: with population.mode data_parallel the mean"},
+        {"population:\n  mode: data_parallel\n  init: different\n",
+         "x.yaml:3: population.init different: with population.mode data_parallel"},
+        {"population: {mode: parallel}\n", "population.mode must be"},
+        {"evolution:\n  outer: {lr: 0.7}\n", "x.yaml:2: evolution.outer.lr 0.7 and "
+                                             "evolution.outer.momentum 0 are of steps of the mean, "
+                                             "and no group has it as its attractor"},
+        {"evolution: {preset: diloco}\npopulation: {init: different}\n",
+         "x.yaml:2: evolution.outer.lr 0.7 and evolution.outer.momentum 0.9 begin with the way "
+         "from "
+         "the common start"},
+        {"evolution: {preset: tournament}\npopulation: {experts: 1}\n",
+         "x.yaml:2: population.experts 1: the attractors top and pair compare experts"},
+        {"population: {mode: data_parallel, lr_spread: 2}\n",
+         "x.yaml:1: population.lr_spread 2: with population.mode data_parallel all experts take "
+         "the "
+         "same steps"},
+        {"evolution:\n  inherit_lr: true\n",
+         "x.yaml:2: evolution.inherit_lr true: a learning rate is taken from one expert"},
+        {"evolution:\n  preset: tournament\n  perturb_lr: 1.1\n",
+         "x.yaml:3: evolution.perturb_lr 1.1: what is perturbed is the learning rate that was "
+         "taken"},
+        {"population: {lr_spread: 0.5}\n", "population.lr_spread must be a number from 1 to 100"},
+        {"evolution: {top: 0.6}\n", "evolution.top must be a number from 0 to 0.5"},
+        {"evolution: {outer: {momentum: 1}}\n", "evolution.outer.momentum must be"},
+    };
+    check_refused(cases, sizeof cases / sizeof cases[0]);
 }
 
 static void test_allowed_combinations(void **state)
@@ -98,6 +143,16 @@ static void test_allowed_combinations(void **state)
         "model: {arch: llama, kv_heads: 1, tied: true, ffn: 7, rope_theta: 5e5}\n",
         "model: {preset: gpt2, arch: llama}\n",
         "train: {recompute: block}\n",
+        "population: {mode: data_parallel}\n",
+        "population: {mode: data_parallel, experts: 1}\n",
+        "population: {mode: data_parallel}\nevolution: {preset: none}\n",
+        "evolution: {preset: none}\npopulation: {mode: data_parallel, init: same}\n",
+        "evolution: {preset: copy, top: 0}\n",
+        "evolution: {preset: tournament, io: {attractor: none}}\n",
+        "evolution: {preset: diloco}\n",
+        "evolution: {preset: tournament, inherit_lr: true, perturb_lr: 1.3}\n",
+        "population: {lr_spread: 4}\n",
+        "evolution: {preset: diloco, outer: {lr: 1, momentum: 0}}\npopulation: {init: different}\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct config c;
@@ -146,7 +201,8 @@ static void test_validate_checks_ranges(void **state)
     c = runnable();
     c.evolution.io.attractor = 17;
     assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
-    assert_failure_says("evolution.io.attractor must be one of none, best, mean, last, found '17'");
+    assert_failure_says("evolution.io.attractor must be one of none, best, mean, last, top, pair, "
+                        "found '17'");
     c = runnable();
     c.evolution.body.social = -1;
     assert_int_equal(config_validate(&c, 0), SHOAL_ECONFIG);
@@ -324,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_combinations),
+        cmocka_unit_test(test_refused_evolution),
         cmocka_unit_test(test_allowed_combinations),
         cmocka_unit_test(test_validate),
         cmocka_unit_test(test_validate_checks_ranges),

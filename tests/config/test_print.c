@@ -50,6 +50,9 @@ static void test_every_number_round_trips(void **state)
     for (uint64_t draw = 0; draw < 200; draw++) {
         struct config c;
         config_defaults(&c);
+        c.evolution.io.attractor = ATTRACT_MEAN; /* what any number needs */
+        c.evolution.body.attractor = ATTRACT_TOP;
+        c.evolution.inherit_lr = true;
         for (int i = 0; i < option_count; i++) {
             const struct option *o = &option_table[i];
             if (o->type != OPTION_DOUBLE && o->type != OPTION_FLOAT) continue;

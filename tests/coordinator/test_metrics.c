@@ -65,6 +65,12 @@ static void write_reports(struct metrics *m)
     assert_int_equal(metrics_write_step(m, 1.0, &step, 0.25), SHOAL_OK);
     assert_int_equal(metrics_write_step(m, 1.5, &spike, NAN), SHOAL_OK);
     assert_int_equal(metrics_write_round(m, 2.0, &round), SHOAL_OK);
+    const struct report lineage = {.kind = REPORT_LINEAGE,
+                                   .member = 3,
+                                   .step = 60,
+                                   .count = {2, -1},
+                                   .value = {0.125, 1.5, LINEAGE_COPIED}};
+    assert_int_equal(metrics_write_lineage(m, 2.0, &lineage), SHOAL_OK);
     assert_int_equal(metrics_write_eval(m, 2.5, &eval), SHOAL_OK);
 }
 
@@ -109,6 +115,9 @@ static void lines_hold_what_is_promised(void **state)
         "\"reason\":\"loss\"}\n"
         "{\"event\":\"round\",\"time\":2,\"step\":60,\"source\":2,\"seconds\":0.25,\"stall_s\":0,"
         "\"bytes\":4000}"
+        "\n"
+        "{\"event\":\"lineage\",\"time\":2,\"step\":60,\"expert\":3,\"kind\":\"copied\",\"body\":2,"
+        "\"io\":-1,\"distance\":0.125,\"lr_scale\":1.5}"
         "\n"
         "{\"event\":\"eval\",\"time\":2.5,\"step\":80,\"member\":2,\"loss\":0,\"perplexity\":1,"
         "\"tokens\":640,\"seconds\":0.125}\n"

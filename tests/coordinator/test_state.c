@@ -92,6 +92,37 @@ static void what_is_not_finite_never_wins(void **state)
     coordinator_state_destroy(&s);
 }
 
+/* The experts, best first, travel with every order where a rule compares them: after a resumption
+ * as the last judging before it found. */
+static void the_ranking_goes_with_the_order(void **state)
+{
+    (void)state;
+    struct coordinator_state *s = machine_new(&plain);
+    struct actions a = machine_start(s);
+    assert_null(a.ranked);
+    coordinator_state_destroy(&s);
+
+    struct config c;
+    machine_config(&c, &plain);
+    c.evolution.io.attractor = ATTRACT_PAIR;
+    assert_int_equal(coordinator_state_create(&c, NULL, NULL, 0, &s), SHOAL_OK);
+    a = machine_start(s);
+    for (int k = 0; k < 3; k++)
+        assert_int_equal(a.ranked[k], k);
+    a = machine_judge(s, (double[]){3.0, NAN, 1.0, 2.0}, 4, 0, 0.0);
+    const uint16_t best_first[] = {2, 0, 1}; /* the last member is the mean */
+    assert_memory_equal(a.ranked, best_first, sizeof best_first);
+    struct standing standing;
+    coordinator_standing(s, &standing);
+    coordinator_state_destroy(&s);
+
+    struct judging row = {.best = 2, .fitness = (double[]){3.0, NAN, 1.0, 2.0}};
+    assert_int_equal(coordinator_state_create(&c, &standing, &row, 1, &s), SHOAL_OK);
+    a = machine_start(s);
+    assert_memory_equal(a.ranked, best_first, sizeof best_first);
+    coordinator_state_destroy(&s);
+}
+
 static void all_diverged_ends_the_run_with_advice(void **state)
 {
     (void)state;
@@ -359,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_run_from_start_to_end),
         cmocka_unit_test(the_first_of_equals_stays_champion),
         cmocka_unit_test(what_is_not_finite_never_wins),
+        cmocka_unit_test(the_ranking_goes_with_the_order),
         cmocka_unit_test(all_diverged_ends_the_run_with_advice),
         cmocka_unit_test(arrival_does_not_matter),
         cmocka_unit_test(strange_reports_are_ignored),

@@ -414,31 +414,6 @@ static void no_own_best_no_pull(void **state)
     population_free(&p);
 }
 
-static void needs_follow_the_rules(void **state)
-{
-    (void)state;
-    struct config c;
-    memset(&c, 0, sizeof c);
-    c.evolution.body.attractor = c.evolution.io.attractor = ATTRACT_BEST;
-    assert_false(evo_rule_active(&c.evolution.body));
-    c.evolution.io.moments = MOMENTS_INHERIT;
-    assert_false(evo_needs_moments(&c));
-    c.evolution.io.social = 1.0f;
-    assert_true(evo_rule_active(&c.evolution.io));
-    assert_true(evo_needs_moments(&c));
-    assert_false(evo_needs_velocity(&c) || evo_needs_own_best(&c));
-    c.evolution.io.inertia = 0.5f;
-    assert_true(evo_needs_velocity(&c));
-    c.evolution.body.cognitive = 0.5f;
-    assert_true(evo_needs_own_best(&c));
-    c.evolution.body.attractor = c.evolution.io.attractor = ATTRACT_NONE;
-    assert_false(evo_needs_velocity(&c) || evo_needs_own_best(&c) || evo_needs_moments(&c));
-    c.evolution.body = (struct evo_rule){.attractor = ATTRACT_BEST, .mutation = 1.0f};
-    assert_false(evo_rule_active(&c.evolution.body));
-    c.evolution.body.mutation_scale = 1.0f;
-    assert_true(evo_rule_active(&c.evolution.body));
-}
-
 static void what_is_missing_is_refused(void **state)
 {
     (void)state;
@@ -477,7 +452,6 @@ int main(void)
         cmocka_unit_test(mutation_is_measured_in_adamw_steps),
         cmocka_unit_test(own_best_is_the_lowest_finite),
         cmocka_unit_test(no_own_best_no_pull),
-        cmocka_unit_test(needs_follow_the_rules),
         cmocka_unit_test(what_is_missing_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <math.h>
+#include <string.h>
 #include <cmocka.h>
 #include "evo/plan.h"
 
@@ -41,6 +42,32 @@ static void what_is_not_finite_loses(void **state)
     assert_int_equal(plan_best((double[]){NAN, NAN, -INFINITY, INFINITY, NAN}, 5, EXPERTS), -1);
     assert_int_equal(plan_best((double[]){NAN, NAN, NAN, NAN, 3.0}, 5, EXPERTS), 4);
     assert_int_equal(plan_best((double[]){1.0}, 0, EXPERTS), -1);
+}
+
+/* Many members with many ties, against sorting by insertion. */
+static void ranks_thousands(void **state)
+{
+    (void)state;
+    enum { MANY = 2000 };
+    static double fitness[MANY];
+    static int order[MANY];
+    uint32_t seed = 5;
+    for (int n = 1990; n <= MANY; n++) {
+        for (int i = 0; i < n; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            fitness[i] = seed >> 28 ? (double)(seed >> 22) : NAN;
+        }
+        plan_rank(fitness, n, n - 1, order);
+        for (int i = 1; i < n; i++) {
+            const double a = fitness[order[i - 1]], b = fitness[order[i]];
+            if (isnan(b) && !isnan(a)) continue;
+            if (a < b) continue;
+            assert_true(a == b || (isnan(a) && isnan(b)));
+            /* the recombinant is n - 1, and before its equals */
+            assert_true(order[i] != n - 1);
+            assert_true(order[i - 1] == n - 1 || order[i - 1] < order[i]);
+        }
+    }
 }
 
 static void knows_who_lives(void **state)
@@ -84,15 +111,35 @@ static void finds_the_attractor(void **state)
     assert_int_equal(plan_attractor(&last, 2, 4000000000000LL, EXPERTS, &all), 0);
 }
 
+static void rates_are_spread_evenly(void **state)
+{
+    (void)state;
+    struct config c;
+    memset(&c, 0, sizeof c);
+    c.population.experts = 5;
+    c.population.lr_spread = 4.0;
+    const double expected[] = {0.25, 0.5, 1.0, 2.0, 4.0};
+    for (int k = 0; k < 5; k++)
+        assert_true(fabs(plan_lr_scale(&c, k) - expected[k]) < 1e-12);
+    c.population.lr_spread = 1.0;
+    for (int k = 0; k < 5; k++)
+        assert_true(plan_lr_scale(&c, k) == 1.0);
+    c.population.experts = 1;
+    c.population.lr_spread = 4.0;
+    assert_true(plan_lr_scale(&c, 0) == 1.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_by_fitness),
         cmocka_unit_test(ties_go_to_the_recombinant_then_to_the_lower_number),
         cmocka_unit_test(what_is_not_finite_loses),
+        cmocka_unit_test(ranks_thousands),
         cmocka_unit_test(knows_who_lives),
         cmocka_unit_test(spread_ignores_the_dead),
         cmocka_unit_test(finds_the_attractor),
+        cmocka_unit_test(rates_are_spread_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,8 @@ def shard_state(path):
         for key in ("expert", "step", "tokens", "fitness", "parent"):
             state["@" + key] = np.asarray(file.attrs[key]).tobytes()
         rows = file["history/judgings"][()]
+        if "history/lineage" in file:
+            state["lineage"] = file["history/lineage"][()].tobytes()
         state["history"] = b"".join(rows[n].tobytes() for n in ("step", "fitness", "train_loss"))
     return state
 

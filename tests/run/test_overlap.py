@@ -67,6 +67,19 @@ class Overlap(RunTest):
                 np.testing.assert_allclose(values, before[k][name] + 0.5 * (mean - before[k][name]),
                                            atol=1e-6)
 
+    def test_training_goes_on_from_what_was_applied(self):
+        """Nothing is learned, so once a round is applied the losses do not depend on when: also in
+        bf16, where the model computes with a copy of the weights."""
+        def losses(delay):
+            run = self.still(f"when-{delay}", [f"evolution.delay={delay}", "evolution.every=10",
+                                               "run.log=1", "train.precision=bf16"])
+            return {(e["step"], e["expert"]): e["loss"] for e in events(run, "step")}
+        soon, late = losses(1), losses(4)
+        for key in soon:
+            if 5 <= key[0] <= 10:
+                self.assertAlmostEqual(soon[key], late[key], delta=1e-3)
+        self.assertNotAlmostEqual(soon[(3, 1)], late[(3, 1)], delta=1e-3)
+
     def test_fragments_take_turns(self):
         """After as many rounds as fragments all is agreed, after one fewer some is not."""
         mean = ["evolution.body.attractor=mean", "evolution.io.attractor=mean"]

@@ -14,6 +14,7 @@ static enum shoal_status try_reading(const char *path, struct expert *into, stru
     const enum shoal_status st = shard_read(path, into, &past);
     *outlier = past.outlier;
     mem_free(past.judgings);
+    mem_free(past.lineage);
     return st;
 }
 

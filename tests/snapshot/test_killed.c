@@ -69,6 +69,7 @@ static void test_killed_while_writing(void **state)
         e->step = back->step; /* which write it is depends on when the writer was killed */
         assert_true(same_expert(e, back) && same_outlier(&past.outlier));
         mem_free(past.judgings);
+        mem_free(past.lineage);
         interrupted += count_temps(dir) > 0;
         assert_int_equal(run_make(run, 1), SHOAL_OK);
         assert_int_equal(count_temps(dir), 0);

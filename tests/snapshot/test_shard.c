@@ -23,7 +23,10 @@ static void round_trip(struct world *w, bool with_extras)
     assert_int_equal(past.judgings[2].step, 100);
     assert_true(past.judgings[0].train_loss == 5.75 && past.judgings[2].time_s == 2.5);
     assert_true(past.judgings[1].fitness != past.judgings[1].fitness);
+    assert_int_equal(past.n_lineage, 2);
+    assert_memory_equal(past.lineage, some_past()->lineage, 2 * sizeof *past.lineage);
     mem_free(past.judgings);
+    mem_free(past.lineage);
     expert_destroy(&e);
     expert_destroy(&back);
 }
@@ -54,6 +57,7 @@ static void test_own_best_that_is_none_yet(void **state)
     assert_int_equal(past.n_judgings, 0);
     assert_memory_equal(&past.outlier, &nothing.outlier, sizeof nothing.outlier);
     mem_free(past.judgings);
+    mem_free(past.lineage);
     expert_destroy(&e);
     expert_destroy(&back);
 }
@@ -73,11 +77,66 @@ static void test_longest_window(void **state)
     assert_int_equal(shard_read(path, e, &back), SHOAL_OK);
     assert_memory_equal(&back.outlier, &past.outlier, sizeof past.outlier);
     mem_free(back.judgings);
+    mem_free(back.lineage);
     past.outlier.row[77].loss = (double)NAN; /* nothing of ours writes that */
     assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
     assert_int_equal(shard_read(path, e, &back), SHOAL_EFORMAT);
     assert_failure_says("row 77 of /state/outlier/window is not finite");
     expert_destroy(&e);
+}
+
+static void test_lineage(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 1, false, 3);
+    const char *path = world_path(w, "lineage.h5");
+    const struct shard_info info = info_of(w, e);
+    struct lineage_row *row = NULL, broken[] = {{.step = 5, .body = 1, .io = 1}, {.kind = 9}};
+    int64_t n = 0;
+    assert_int_equal(write_expert(w, path, e), SHOAL_OK);
+    assert_int_equal(shard_read_lineage(path, &row, &n), SHOAL_OK);
+    assert_int_equal(n, 2);
+    assert_memory_equal(row, some_past()->lineage, 2 * sizeof *row);
+    mem_free(row);
+    assert_int_equal(shard_write_weights(path, &info, w->table, w->dev, e->weights, NULL),
+                     SHOAL_OK);
+    assert_int_equal(shard_read_lineage(path, &row, &n), SHOAL_OK);
+    assert_true(n == 0 && row == NULL);
+    struct shard_past past = {.lineage = broken, .n_lineage = 2};
+    assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
+    assert_int_equal(shard_read_lineage(path, &row, &n), SHOAL_EFORMAT);
+    assert_failure_says("row 1 of /history/lineage");
+    assert_int_equal(shard_read(path, e, &past), SHOAL_EFORMAT);
+    assert_true(past.judgings == NULL && past.lineage == NULL);
+    e->lr_scale = -1;
+    past = *some_past();
+    assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
+    assert_int_equal(shard_read(path, e, &past), SHOAL_EFORMAT);
+    assert_failure_says("lr_scale in /state is -1");
+    expert_destroy(&e);
+}
+
+static void test_outer(void **state)
+{
+    struct world *w = *state;
+    struct expert *e = expert_make(w, 0, false, 3);
+    struct expert *kept = expert_make(w, 0, true, 4), *back = expert_make(w, 0, true, 5);
+    const char *path = world_path(w, "outer.h5");
+    const struct shard_info info = info_of(w, e);
+    const size_t bytes = (size_t)w->table->n_params * sizeof(float);
+    struct shard_past past = *some_past();
+    struct shard_outer outer = {back->velocity, back->own_best};
+    assert_int_equal(write_expert(w, path, e), SHOAL_OK);
+    assert_int_equal(shard_read_outer(path, w->table, w->dev, &outer), SHOAL_EFORMAT);
+    assert_failure_says("/evo/outer");
+    past.outer = (struct shard_outer){kept->velocity, kept->own_best};
+    assert_int_equal(shard_write(path, &info, e, &past, NULL), SHOAL_OK);
+    assert_int_equal(shard_read_outer(path, w->table, w->dev, &outer), SHOAL_OK);
+    assert_memory_equal(outer.agreed, kept->velocity, bytes);
+    assert_memory_equal(outer.velocity, kept->own_best, bytes);
+    expert_destroy(&e);
+    expert_destroy(&kept);
+    expert_destroy(&back);
 }
 
 static void test_info_and_config(void **state)
@@ -95,6 +154,7 @@ static void test_info_and_config(void **state)
     assert_int_equal(info.tokens, INT64_C(5000000001));
     assert_true(info.fitness != info.fitness);
     assert_int_equal(info.parent, 3);
+    assert_true(info.lr_scale == 1.25);
     assert_string_equal(info.config, w->text);
     shard_info_free(&info);
     struct config config;
@@ -159,6 +219,8 @@ int main(void)
         cmocka_unit_test(test_round_trip_with_velocity_and_own_best),
         cmocka_unit_test(test_own_best_that_is_none_yet),
         cmocka_unit_test(test_longest_window),
+        cmocka_unit_test(test_lineage),
+        cmocka_unit_test(test_outer),
         cmocka_unit_test(test_info_and_config),
         cmocka_unit_test(test_weights_only),
         cmocka_unit_test(test_wrong_expert_or_missing_velocity),

@@ -92,7 +92,10 @@ def check_shard(run):
         check([d.label for d in weights["h/1/mlp/c_fc/weight"].dims] == ["width", "hidden"])
         state = dict(file["state"].attrs)
         check(state == {"step": 16, "position": 402, "tokens": 5000000002, "parent": 3,
-                        "fitness": 4.5}, "state is", state)
+                        "fitness": 4.5, "lr_scale": 1.25}, "state is", state)
+        lineage = file["history/lineage"][...]
+        check(lineage.dtype.names == ("step", "body", "io", "kind", "distance", "lr_scale"), lineage)
+        check(lineage[1].tolist() == (100, 2, 3, 1, 0.125, 1.2), lineage)
         outlier = file["state/outlier"]
         check(dict(outlier.attrs) == {"skipped": 1234567890123, "in_a_row": 3}, dict(outlier.attrs))
         window = outlier["window"][...]

@@ -74,6 +74,7 @@ struct expert *expert_make(const struct world *w, int number, bool with_extras, 
     e->tokens = INT64_C(5000000000) + number;
     e->fitness = number == 1 ? NAN : 2.5 + number;
     e->parent = EXPERTS;
+    e->lr_scale = 1.25;
     return e;
 }
 
@@ -92,6 +93,7 @@ bool same_expert(const struct expert *a, const struct expert *b)
            same_slab(a->table, a->velocity, b->velocity) &&
            same_slab(a->table, a->own_best, b->own_best) && a->step == b->step &&
            a->position == b->position && a->tokens == b->tokens && a->parent == b->parent &&
+           a->lr_scale == b->lr_scale &&
            memcmp(of_a, of_b, a->own_best ? sizeof of_a : sizeof of_a[0]) == 0;
 }
 
@@ -111,9 +113,19 @@ const struct shard_past *some_past(void)
 {
     static struct history_row history[] = {
         {0, 5.5, 5.75, 0.5}, {50, NAN, NAN, 1.5}, {100, 2.5, 2.25, 2.5}};
+    static struct lineage_row lineage[] = {
+        {.step = 50, .body = -1, .io = -1, .kind = LINEAGE_STAYED, .lr_scale = 1},
+        {.step = 100,
+         .body = 2,
+         .io = 3,
+         .kind = LINEAGE_MOVED,
+         .distance = 0.125,
+         .lr_scale = 1.2}};
     static const struct shard_past past = {
         .judgings = history,
         .n_judgings = sizeof history / sizeof history[0],
+        .lineage = lineage,
+        .n_lineage = sizeof lineage / sizeof lineage[0],
         .outlier = {
             .row = {{2.5, 0.1}, {-0.0, 1e308}, {5e-324, 3.0}, {1.0 / 3.0, 0.7}, {2.25, 1.0}},
             .n = 5,
