@@ -199,7 +199,7 @@ static enum shoal_status run_xent(struct problem *p)
 }
 static enum shoal_status run_adamw(struct problem *p)
 {
-    const struct adamw_args a = {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1};
+    const struct adamw_args a = {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1, NULL};
     return kernel_adamw(p->dev, p->weights.view.data, NULL, p->m.view.data, p->v.view.data,
                         p->grad.view.data, p->weights.n, a);
 }

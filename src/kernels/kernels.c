@@ -140,6 +140,28 @@ void device_free_pinned(struct device *dev, void *p)
     if (p) dev->ops->free_pinned(dev, p);
 }
 
+enum shoal_status device_put(struct device *dev, void *dst, const void *pinned, size_t bytes)
+{
+    return dev->ops->put(dev, dst, pinned, bytes);
+}
+
+enum shoal_status device_get(struct device *dev, void *pinned, const void *src, size_t bytes)
+{
+    return dev->ops->get(dev, pinned, src, bytes);
+}
+
+enum shoal_status device_mark(struct device *dev, int mark)
+{
+    SHOAL_ASSERT(mark >= 0 && mark < DEVICE_MARKS);
+    return dev->ops->mark(dev, mark);
+}
+
+enum shoal_status device_reach(struct device *dev, int mark)
+{
+    SHOAL_ASSERT(mark >= 0 && mark < DEVICE_MARKS);
+    return dev->ops->reach(dev, mark);
+}
+
 enum shoal_status device_beside_begin(struct device *dev)
 {
     return dev->ops->beside_begin(dev);
@@ -179,4 +201,14 @@ enum shoal_status device_slot_done(struct device *dev, int slot, bool *done)
 void *device_beside_stream(struct device *dev)
 {
     return dev->ops->beside_stream(dev);
+}
+
+enum shoal_status device_lane_enter(struct device *dev)
+{
+    return dev->ops->lane_enter(dev);
+}
+
+void device_lane_leave(struct device *dev)
+{
+    dev->ops->lane_leave(dev);
 }

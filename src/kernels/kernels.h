@@ -79,6 +79,22 @@ enum shoal_status device_copy(struct device *dev, void *dst, const void *src, si
 enum shoal_status device_zero(struct device *dev, void *dst, size_t bytes);
 enum shoal_status device_sync(struct device *dev);
 
+/* bytes of host memory, 64-byte aligned, that is copied from and to the device at full speed and
+ * without anybody waiting: page-locked on a GPU. out is void **. Not for the inside of a step: it
+ * may take milliseconds. */
+enum shoal_status device_alloc_pinned(struct device *dev, size_t bytes, const char *what,
+                                      void *out);
+void device_free_pinned(struct device *dev, void *p);
+/* Queue a copy from pinned memory to the device, or back, in the order of what is computed. Neither
+ * side may be touched by the host until a mark made later is reached. */
+enum shoal_status device_put(struct device *dev, void *dst, const void *pinned, size_t bytes);
+enum shoal_status device_get(struct device *dev, void *pinned, const void *src, size_t bytes);
+/* A mark notes where the compute stream stands; reaching it is waiting until all that was queued
+ * before is done. A mark made again forgets where it was; one never made is reached. */
+enum { DEVICE_MARKS = 4 };
+enum shoal_status device_mark(struct device *dev, int mark);
+enum shoal_status device_reach(struct device *dev, int mark);
+
 /* ---- beside computing -------------------------------------------------------------------------
  * Copies and collectives of an exchange, on streams of their own with a higher priority than the
  * compute stream's. Between device_beside_begin and device_beside_end the slabs they touch are
@@ -86,11 +102,6 @@ enum shoal_status device_sync(struct device *dev);
 
 enum { DEVICE_SLOTS = 8 };
 
-/* bytes of host memory, 64-byte aligned, that fetches and stores move at full speed: page-locked on
- * a GPU. out is void **. Not for the inside of a step: it may take milliseconds. */
-enum shoal_status device_alloc_pinned(struct device *dev, size_t bytes, const char *what,
-                                      void *out);
-void device_free_pinned(struct device *dev, void *p);
 /* Whatever is queued beside from now on starts when the work queued on the compute stream so far is
  * done ("the weights are final"). Does not wait. */
 enum shoal_status device_beside_begin(struct device *dev);
@@ -112,6 +123,20 @@ enum shoal_status device_slot_done(struct device *dev, int slot, bool *done);
 /* The stream beside for libraries that queue work themselves: a cudaStream_t; NULL where there is
  * none, as on the CPU. Its device is the calling thread's current one. */
 void *device_beside_stream(struct device *dev);
+
+/* A lane is a second way to a device, for a thread that exchanges weights while another trains.
+ * Between enter and leave, what the calling thread queues is done in its own order and beside the
+ * compute stream, and "the compute stream" above means the lane to it: device_sync waits for the
+ * lane alone, device_beside_begin and _end order the queues beside against the lane. On the CPU the
+ * lane is the thread itself, and no team of threads is woken for it.
+ *
+ * At most one thread is in a device's lane, and only it may use fetches, stores and slots then. In
+ * the lane: memory, copies, zeroes, sync, everything beside, and kernel_axpby; no other kernel.
+ * What is handed over is handed over by waiting: device_sync by the other thread before the lane
+ * touches what it has written, device_sync in the lane before it is left. SHOAL_EDEVICE,
+ * SHOAL_ENOMEM. */
+enum shoal_status device_lane_enter(struct device *dev);
+void device_lane_leave(struct device *dev);
 
 /* ---- the network ------------------------------------------------------------------------------
  */
@@ -212,11 +237,28 @@ enum shoal_status kernel_sum(struct device *dev, double *out, const float *x, in
 /* ---- the optimiser ----------------------------------------------------------------------------
  */
 
+/* What a step is judged by, on the device, so that nobody waits for it. */
+struct figures {
+    double loss;  /* sum of the means of its batches, nats per token */
+    double sumsq; /* of its gradients */
+    float scale;  /* what gradients are to be multiplied by; NAN: the step is not to be taken */
+};
+/* f->loss = the sum of n losses / over, in double precision and fixed order; or has that added. */
+enum shoal_status kernel_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                      int64_t n, double over, bool add);
+/* f->sumsq = sum of squares of n gradients, as by kernel_sumsq; then f->scale: 1, or clip / norm
+ * where their norm is above clip (0: no limit), NAN where norm or f->loss are not finite. */
+enum shoal_status kernel_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                      int64_t n, double clip);
+
 struct adamw_args {
     float lr, beta1, beta2, eps;
     float decay;      /* decoupled: w -= lr * decay * w */
     float grad_scale; /* gradients are multiplied by this first (clipping) */
     int64_t step;     /* 1-based, for bias correction */
+    /* On the device, or NULL: its scale is taken in place of grad_scale, and where that is NAN
+     * nothing is changed. */
+    const struct figures *figures;
 };
 
 /* *out (on the host) = sum of squares, in double precision and fixed order; waits for the device.

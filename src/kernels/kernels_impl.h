@@ -19,10 +19,14 @@ struct kernel_ops {
     enum shoal_status (*copy)(struct device *dev, void *dst, const void *src, size_t bytes);
     enum shoal_status (*zero)(struct device *dev, void *dst, size_t bytes);
     enum shoal_status (*sync)(struct device *dev);
-
     enum shoal_status (*alloc_pinned)(struct device *dev, size_t bytes, const char *what,
                                       void *out);
     void (*free_pinned)(struct device *dev, void *p);
+    enum shoal_status (*put)(struct device *dev, void *dst, const void *pinned, size_t bytes);
+    enum shoal_status (*get)(struct device *dev, void *pinned, const void *src, size_t bytes);
+    enum shoal_status (*mark)(struct device *dev, int mark);
+    enum shoal_status (*reach)(struct device *dev, int mark);
+
     enum shoal_status (*beside_begin)(struct device *dev);
     enum shoal_status (*beside_end)(struct device *dev);
     enum shoal_status (*fetch)(struct device *dev, void *pinned, const void *src, size_t bytes,
@@ -32,6 +36,8 @@ struct kernel_ops {
     enum shoal_status (*note)(struct device *dev, int slot);
     enum shoal_status (*slot_done)(struct device *dev, int slot, bool *done);
     void *(*beside_stream)(struct device *dev);
+    enum shoal_status (*lane_enter)(struct device *dev);
+    void (*lane_leave)(struct device *dev);
 
     enum shoal_status (*convert)(struct device *dev, struct view out, struct view x);
     enum shoal_status (*embed)(struct device *dev, struct view out, struct view tokens,
@@ -75,6 +81,10 @@ struct kernel_ops {
                               struct view targets, int vocab, float scale, bool with_grad);
     enum shoal_status (*sum)(struct device *dev, double *out, const float *x, int64_t n);
     enum shoal_status (*sumsq)(struct device *dev, double *out, const float *x, int64_t n);
+    enum shoal_status (*figures_loss)(struct device *dev, struct figures *f, const float *losses,
+                                      int64_t n, double over, bool add);
+    enum shoal_status (*figures_norm)(struct device *dev, struct figures *f, const float *grad,
+                                      int64_t n, double clip);
     enum shoal_status (*adamw)(struct device *dev, float *w, void *w16, float *m, float *v,
                                const float *grad, int64_t n, struct adamw_args a);
     enum shoal_status (*swarm)(struct device *dev, float *x, float *velocity, const float *own_best,

@@ -16,6 +16,22 @@ enum shoal_status kernel_sumsq(struct device *dev, double *out, const float *x, 
     return dev->ops->sumsq(dev, out, x, n);
 }
 
+enum shoal_status kernel_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                      int64_t n, double over, bool add)
+{
+    SHOAL_TRY(check_pointer("figures_loss", "f", f, 1));
+    SHOAL_TRY(check_pointer("figures_loss", "losses", losses, n));
+    return dev->ops->figures_loss(dev, f, losses, n, over, add);
+}
+
+enum shoal_status kernel_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                      int64_t n, double clip)
+{
+    SHOAL_TRY(check_pointer("figures_norm", "f", f, 1));
+    SHOAL_TRY(check_pointer("figures_norm", "grad", grad, n));
+    return dev->ops->figures_norm(dev, f, grad, n, clip);
+}
+
 enum shoal_status kernel_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                                const float *grad, int64_t n, struct adamw_args a)
 {

@@ -2,6 +2,7 @@
  * the paper in gpt_forward.c and gpt_backward.c; where things lie is in gpt_layout.c. */
 #include "model/gpt_impl.h"
 
+#include <string.h>
 #include "base/memory.h"
 #include "model/views.h"
 
@@ -25,6 +26,9 @@ static enum shoal_status alloc_slabs(struct gpt *g)
     if (g->act == DTYPE_BF16)
         SHOAL_TRY(device_alloc(g->dev, n * dtype_bytes(g->act), "bf16 weights", &g->weights16));
     if (g->setup.learns) SHOAL_TRY(device_alloc(g->dev, n * sizeof(float), "gradients", &g->grads));
+    for (int i = 0; i < 2; i++)
+        SHOAL_TRY(device_alloc_pinned(g->dev, (size_t)gpt_pinned_bytes(g->setup) / 2,
+                                      "batches on their way", &g->pinned[i]));
     return SHOAL_OK;
 }
 
@@ -60,6 +64,8 @@ void gpt_destroy(struct gpt **g)
     if (x->grads) device_free(x->dev, x->grads);
     if (x->weights16) device_free(x->dev, x->weights16);
     if (x->pool) device_free(x->dev, x->pool);
+    for (int i = 0; i < 2; i++)
+        device_free_pinned(x->dev, x->pinned[i]);
     mem_free(x->block);
     mem_free(x);
     *g = NULL;
@@ -72,6 +78,12 @@ int64_t gpt_bytes(const struct param_table *table, struct gpt_setup setup)
     if (g.act == DTYPE_BF16) bytes += table->n_params * (int64_t)dtype_bytes(g.act);
     if (setup.learns) bytes += table->n_params * (int64_t)sizeof(float);
     return bytes;
+}
+
+int64_t gpt_pinned_bytes(struct gpt_setup setup)
+{
+    const size_t tokens = (size_t)setup.batch * (size_t)setup.context;
+    return 2 * (int64_t)(sizeof(struct gpt_pinned) + 2 * tokens * sizeof(int32_t));
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
@@ -160,6 +172,22 @@ static enum shoal_status check_tokens(const struct gpt *g, const int32_t *tokens
     return SHOAL_OK;
 }
 
+/* By way of pinned memory, which is used again when the batch before the last one has left it. */
+static enum shoal_status send_batch(struct gpt *g, const int32_t *tokens, const int32_t *targets,
+                                    int64_t n)
+{
+    const int turn = g->turn;
+    const size_t bytes = (size_t)n * sizeof *tokens;
+    int32_t *const to = g->pinned[turn]->tokens;
+    g->turn = !turn;
+    SHOAL_TRY(device_reach(g->dev, GPT_MARK_TOKENS + turn));
+    memcpy(to, tokens, bytes);
+    memcpy(to + n, targets, bytes);
+    SHOAL_TRY(device_put(g->dev, g->tokens.data, to, bytes));
+    SHOAL_TRY(device_put(g->dev, g->targets.data, to + n, bytes));
+    return device_mark(g->dev, GPT_MARK_TOKENS + turn);
+}
+
 /* Check a batch, lay the activations out for it and bring it to the device. */
 static enum shoal_status take_batch(struct gpt *g, const int32_t *tokens, const int32_t *targets,
                                     int batch, int64_t *n_targets)
@@ -171,8 +199,7 @@ static enum shoal_status take_batch(struct gpt *g, const int32_t *tokens, const 
     SHOAL_CHECK(g->weights, SHOAL_EARG, "model: no weights loaded");
     SHOAL_TRY(check_tokens(g, tokens, targets, n, n_targets));
     if (batch != g->batch) gpt_layout(g, batch);
-    SHOAL_TRY(device_upload(g->dev, g->tokens.data, tokens, (size_t)n * sizeof *tokens));
-    return device_upload(g->dev, g->targets.data, targets, (size_t)n * sizeof *targets);
+    return send_batch(g, tokens, targets, n);
 }
 
 static enum shoal_status mean_loss(struct gpt *g, int64_t n_targets, double *loss)
@@ -192,8 +219,11 @@ enum shoal_status gpt_learn(struct gpt *g, const int32_t *tokens, const int32_t 
     SHOAL_TRY(gpt_forward(g));
     SHOAL_TRY(gpt_head(g, true, scale / (float)n_targets));
     SHOAL_TRY(gpt_backward(g));
+    const bool first = !g->accumulate;
     g->accumulate = true;
-    return mean_loss(g, n_targets, loss);
+    if (loss) return mean_loss(g, n_targets, loss);
+    return kernel_figures_loss(g->dev, g->figures, g->losses.data, view_count(g->losses),
+                               (double)n_targets, !first);
 }
 
 enum shoal_status gpt_judge(struct gpt *g, const int32_t *tokens, const int32_t *targets, int batch,
@@ -204,4 +234,24 @@ enum shoal_status gpt_judge(struct gpt *g, const int32_t *tokens, const int32_t 
     SHOAL_TRY(gpt_forward(g));
     SHOAL_TRY(gpt_head(g, false, 0.0f));
     return mean_loss(g, n_targets, loss);
+}
+
+/* ---- figures of a step ----------------------------------------------------------------------- */
+
+struct figures *gpt_figures(struct gpt *g)
+{
+    return g->figures;
+}
+
+enum shoal_status gpt_send_figures(struct gpt *g, int which)
+{
+    SHOAL_TRY(device_get(g->dev, &g->pinned[which]->figures, g->figures, sizeof *g->figures));
+    return device_mark(g->dev, GPT_MARK_FIGURES + which);
+}
+
+enum shoal_status gpt_take_figures(struct gpt *g, int which, struct figures *out)
+{
+    SHOAL_TRY(device_reach(g->dev, GPT_MARK_FIGURES + which));
+    *out = g->pinned[which]->figures;
+    return SHOAL_OK;
 }

@@ -27,6 +27,15 @@ struct gpt_block {
     struct view out;          /* (R, C) f32: residual stream leaving the block */
 };
 
+/* Pinned host memory between host and device. */
+struct gpt_pinned {
+    struct figures figures;
+    int32_t tokens[]; /* (B, T), and as many targets */
+};
+
+/* Marks of the device: tokens have left a piece of pinned memory; figures have come into it. */
+enum { GPT_MARK_TOKENS = 0, GPT_MARK_FIGURES = 2 };
+
 struct gpt {
     struct device *dev;              /* borrowed */
     const struct param_table *table; /* borrowed */
@@ -36,7 +45,10 @@ struct gpt {
     void *weights16; /* n_params bf16; NULL in f32 */
     float *grads;    /* n_params f32; NULL unless it learns */
     bool accumulate; /* the gradients hold those of earlier batches */
-    void *pool;      /* every view below lies in here */
+    void *pool;      /* every view below lies in here, and the figures */
+    struct figures *figures;
+    struct gpt_pinned *pinned[2]; /* used in turn; owned */
+    int turn;
 
     int batch;               /* the views are laid out for this many sequences; 0: not yet */
     struct view tokens;      /* (B, T) i32 */

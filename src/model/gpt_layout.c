@@ -114,6 +114,8 @@ int64_t gpt_layout(struct gpt *g, int batch)
     struct arena a = {g->pool, 0};
     g->batch = batch;
     const int64_t R = rows_of(g);
+    /* first, so that it stays where it is when the batch changes */
+    g->figures = arena_take_f32(&a, 1, sizeof *g->figures / sizeof(float)).data;
     g->tokens = arena_take(&a, DTYPE_I32, batch, g->setup.context, 1);
     g->targets = arena_take(&a, DTYPE_I32, R, 1, 1);
     g->losses = arena_take_f32(&a, R, 1);

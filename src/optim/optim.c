@@ -47,8 +47,9 @@ static enum shoal_status adamw_range(struct expert *e, struct gpt *g, int64_t be
                         e->adam_v + begin, gpt_grads(g) + begin, end - begin, a);
 }
 
+/* figures: NULL, or what decides in place of grad_scale. */
 static enum shoal_status adamw(const struct config *c, struct expert *e, struct gpt *g, double lr,
-                               double grad_scale)
+                               double grad_scale, const struct figures *figures)
 {
     const struct param_table *t = e->table;
     struct adamw_args a = {.lr = (float)lr,
@@ -57,7 +58,8 @@ static enum shoal_status adamw(const struct config *c, struct expert *e, struct 
                            .eps = (float)c->train.eps,
                            .decay = (float)c->train.decay,
                            .grad_scale = (float)grad_scale,
-                           .step = e->step};
+                           .step = e->step,
+                           .figures = figures};
     SHOAL_TRY(adamw_range(e, g, 0, t->decay_end, a));
     a.decay = 0.0f;
     return adamw_range(e, g, t->decay_end, t->n_params, a);
@@ -77,7 +79,34 @@ enum shoal_status optim_step(const struct config *c, struct expert *e, struct gp
     if (result->skip == SKIP_NONE) {
         const bool clips = c->train.clip > 0.0 && result->grad_norm > c->train.clip;
         const double grad_scale = clips ? c->train.clip / result->grad_norm : 1.0;
-        SHOAL_TRY(adamw(c, e, g, result->lr, grad_scale));
+        SHOAL_TRY(adamw(c, e, g, result->lr, grad_scale, NULL));
     }
     return gpt_zero_grads(g);
+}
+
+enum shoal_status optim_queue(const struct config *c, struct expert *e, struct gpt *g, int which,
+                              struct optim_result *result)
+{
+    struct figures *const figures = gpt_figures(g);
+    SHOAL_CHECK(gpt_grads(g), SHOAL_EARG, "optimiser: the model was created for judging only");
+    SHOAL_ASSERT(c->train.skip <= 0);
+    e->step++;
+    *result = (struct optim_result){.lr = optim_lr(c, e->step) * e->lr_scale};
+    SHOAL_TRY(
+        kernel_figures_norm(e->dev, figures, gpt_grads(g), e->table->n_params, c->train.clip));
+    SHOAL_TRY(adamw(c, e, g, result->lr, 1.0, figures));
+    SHOAL_TRY(gpt_send_figures(g, which));
+    return gpt_zero_grads(g);
+}
+
+enum shoal_status optim_await(const struct config *c, struct gpt *g, int which,
+                              struct outlier *outlier, double *loss, struct optim_result *result)
+{
+    struct figures f;
+    SHOAL_TRY(gpt_take_figures(g, which, &f));
+    *loss = f.loss;
+    result->grad_norm = sqrt(f.sumsq);
+    result->skip = outlier_judge(outlier, 0, c->train.skip_window,
+                                 (struct outlier_row){f.loss, result->grad_norm});
+    return SHOAL_OK;
 }

@@ -23,3 +23,13 @@ struct optim_result {
  * and it is counted all the same. */
 enum shoal_status optim_step(const struct config *c, struct expert *e, struct gpt *g, double loss,
                              struct outlier *outlier, struct optim_result *result);
+
+/* The same without waiting for the device, which decides itself; result for result and bit for bit
+ * the same, but train.skip must be 0: only what is not finite is skipped. The losses are those of
+ * the gpt_learn since the last step, none of which was waited for. Two steps may be on their way;
+ * `which` is 0 or 1. */
+enum shoal_status optim_queue(const struct config *c, struct expert *e, struct gpt *g, int which,
+                              struct optim_result *result);
+/* Wait for that step; result as optim_queue left it. *loss: sum over its gpt_learn. */
+enum shoal_status optim_await(const struct config *c, struct gpt *g, int which,
+                              struct outlier *outlier, double *loss, struct optim_result *result);

@@ -105,7 +105,7 @@ static enum shoal_status make_outboxes(struct worker *w)
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(make_slabs(w, &w->own[i].outbox, "an expert's weights on their way"));
     SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's weights as a round moves them", &w->moved));
-    if (comm_may_overlap(w->comm) && device_is_host(w->dev)) return job_create(&w->job);
+    if (comm_may_overlap(w->comm)) return job_create(&w->job);
     log_warn("this MPI cannot be called from two threads, so exchanges do not run beside training: "
              "the results are the same, evolution.delay only costs time");
     return SHOAL_OK;

@@ -37,7 +37,7 @@ static void count_model(struct memory *m, const struct config *c, const struct p
     m->bytes[MEMORY_WEIGHTS16] = narrow ? n * (int64_t)dtype_bytes(DTYPE_BF16) : 0;
     m->bytes[MEMORY_ACTIVATIONS] =
         gpt_bytes(table, setup) - m->bytes[MEMORY_GRADIENTS] - m->bytes[MEMORY_WEIGHTS16];
-    m->bytes[MEMORY_BATCH] = 2 * tokens * (int64_t)sizeof(int32_t);
+    m->bytes[MEMORY_BATCH] = 2 * tokens * (int64_t)sizeof(int32_t) + gpt_pinned_bytes(setup);
 }
 
 static void count_exchange(struct memory *m, const struct config *c,

@@ -20,7 +20,7 @@ enum memory_item {
     MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way */
     MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
     MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
-    MEMORY_BATCH,    /* tokens and targets */
+    MEMORY_BATCH,    /* tokens and targets, here and on their way to the device */
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_EXCHANGE, /* stripes of sums among workers; only while they are added */
     MEMORY_SNAPSHOT, /* tensors on their way to a file; only while one is written */

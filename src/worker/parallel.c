@@ -85,11 +85,13 @@ static enum shoal_status average(struct worker *w, double *loss)
     return SHOAL_OK;
 }
 
-static enum shoal_status report_all(struct worker *w, int64_t step, double loss,
-                                    const struct optim_result *result, double rate)
+static enum shoal_status report_all(struct worker *w, struct step *s, double rate)
 {
-    for (int i = 0; i < w->n_own; i++)
-        SHOAL_TRY(worker_report_step(w, w->own[i].expert, step, loss, result, rate));
+    for (int i = 0; i < w->n_own; i++) {
+        const struct expert *const e = w->own[i].expert;
+        s->tokens = e->tokens;
+        SHOAL_TRY(worker_report_step(w, e, s, rate));
+    }
     return SHOAL_OK;
 }
 
@@ -111,17 +113,17 @@ enum shoal_status parallel_train(struct worker *w, int64_t from, int64_t to)
     SHOAL_TRY(gpt_load(w->gpt, first->expert->weights));
     SHOAL_TRY(gpt_zero_grads(w->gpt));
     for (int64_t step = from + 1; step <= to; step++) {
-        double loss = 0;
-        struct optim_result result;
-        SHOAL_TRY(average(w, &loss));
-        SHOAL_TRY(optim_step(w->cfg, first->expert, w->gpt, loss, &first->past.outlier, &result));
-        note_loss(w, loss);
+        struct step s = {.number = step};
+        SHOAL_TRY(average(w, &s.loss));
+        SHOAL_TRY(
+            optim_step(w->cfg, first->expert, w->gpt, s.loss, &first->past.outlier, &s.result));
+        note_loss(w, s.loss);
         SHOAL_TRY(worker_save_poll(w));
-        if (step % w->cfg->run.log != 0 && result.skip == SKIP_NONE) continue;
+        if (step % w->cfg->run.log != 0 && s.result.skip == SKIP_NONE) continue;
         const double now_s = clock_now_s();
         const double tokens = (double)w->cfg->train.batch * w->cfg->model.context * w->n_own;
         const double rate = tokens * (double)(step - since) / (now_s - since_s + 1e-9);
-        SHOAL_TRY(report_all(w, step, loss, &result, rate));
+        SHOAL_TRY(report_all(w, &s, rate));
         since_s = now_s;
         since = step;
     }

@@ -95,10 +95,17 @@ static enum shoal_status fetch_timed(struct worker *w)
     return SHOAL_OK;
 }
 
+/* On a thread of its own. Training may take what came as soon as it knows that it came. */
 static enum shoal_status fetch_beside(void *worker)
 {
     struct worker *const w = worker;
-    return fetch_timed(w);
+    enum shoal_status st = SHOAL_OK;
+    SHOAL_TRY(device_lane_enter(w->dev));
+    SHOAL_GOTO(fetch_timed(w));
+    SHOAL_GOTO(device_sync(w->dev));
+done:
+    device_lane_leave(w->dev);
+    return st;
 }
 
 /* ---- application ---- */

@@ -23,32 +23,22 @@ enum shoal_status worker_gradients(struct worker *w, struct expert *e, int repli
     for (int i = 0; i < passes; i++) {
         double part = 0;
         SHOAL_TRY(take_batch(w, e));
-        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, scale, &part));
+        SHOAL_TRY(gpt_learn(w->gpt, w->tokens, w->targets, w->micro, scale, loss ? &part : NULL));
         sum += part;
     }
-    *loss = sum / passes;
+    if (loss) *loss = sum / passes;
     return SHOAL_OK;
 }
 
-/* One optimiser step. *loss: nats per token. */
-static enum shoal_status learn(struct worker *w, struct own *own, double *loss,
-                               struct optim_result *result)
-{
-    struct expert *e = own->expert;
-    SHOAL_TRY(worker_gradients(w, e, 1, loss));
-    return optim_step(w->cfg, e, w->gpt, *loss, &own->past.outlier, result);
-}
-
-enum shoal_status worker_report_step(struct worker *w, const struct expert *e, int64_t step,
-                                     double loss, const struct optim_result *result,
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, const struct step *s,
                                      double tokens_per_s)
 {
     const struct report r = {.kind = REPORT_STEP,
                              .worker = w->number,
                              .member = e->number,
-                             .step = step,
-                             .count = {e->tokens, result->skip},
-                             .value = {loss, result->lr, result->grad_norm, tokens_per_s}};
+                             .step = s->number,
+                             .count = {s->tokens, s->result.skip},
+                             .value = {s->loss, s->result.lr, s->result.grad_norm, tokens_per_s}};
     return comm_report(w->comm, &r, sizeof r);
 }
 
@@ -67,25 +57,61 @@ static double speed_take(struct speed *s, int64_t tokens)
     return rate;
 }
 
+/* Whether the host queues a step before it knows how the last one went, as it does where it would
+ * have to wait. An outlier must be seen before its step is taken. */
+static bool comes_later(const struct worker *w)
+{
+    return w->cfg->train.skip <= 0 && !device_is_host(w->dev);
+}
+
+static int turn_of(const struct step *s)
+{
+    return (int)(s->number % 2);
+}
+
+/* One optimiser step; what is known of it at once. */
+static enum shoal_status learn(struct worker *w, struct own *own, struct step *s)
+{
+    struct expert *e = own->expert;
+    const bool later = comes_later(w);
+    SHOAL_TRY(worker_gradients(w, e, 1, later ? NULL : &s->loss));
+    s->tokens = e->tokens;
+    if (later) return optim_queue(w->cfg, e, w->gpt, turn_of(s), &s->result);
+    return optim_step(w->cfg, e, w->gpt, s->loss, &own->past.outlier, &s->result);
+}
+
+/* The rest, and what there is to do then. */
+static enum shoal_status note_step(struct worker *w, struct own *own, struct step *s,
+                                   struct speed *speed)
+{
+    if (comes_later(w)) {
+        SHOAL_TRY(
+            optim_await(w->cfg, w->gpt, turn_of(s), &own->past.outlier, &s->loss, &s->result));
+        s->loss /= w->cfg->train.batch / w->micro;
+    }
+    own->past.loss_sum += s->loss;
+    own->past.losses++;
+    own->past.last_loss = s->result.skip == SKIP_NOT_FINITE ? NAN : s->loss;
+    if (s->number % w->cfg->run.log != 0 && s->result.skip == SKIP_NONE) return SHOAL_OK;
+    return worker_report_step(w, own->expert, s, speed_take(speed, s->tokens));
+}
+
 static enum shoal_status train_one(struct worker *w, struct own *own, int64_t from, int64_t to)
 {
     struct expert *e = own->expert;
     struct speed speed = {clock_now_s(), e->tokens};
+    struct step step[2];
+    const int64_t behind = comes_later(w) ? 1 : 0;
     SHOAL_TRY(gpt_load(w->gpt, e->weights));
     SHOAL_TRY(gpt_zero_grads(w->gpt));
-    for (int64_t step = from + 1; step <= to; step++) {
-        double loss = 0;
-        struct optim_result result;
-        SHOAL_TRY(learn(w, own, &loss, &result));
-        own->past.loss_sum += loss;
-        own->past.losses++;
-        own->past.last_loss = result.skip == SKIP_NOT_FINITE ? NAN : loss;
-        SHOAL_TRY(worker_round_due(w, own, step));
+    for (int64_t k = from + 1; k <= to; k++) {
+        step[k % 2].number = k;
+        SHOAL_TRY(learn(w, own, &step[k % 2]));
+        SHOAL_TRY(worker_round_due(w, own, k));
         SHOAL_TRY(worker_save_poll(w));
-        if (step % w->cfg->run.log == 0 || result.skip != SKIP_NONE)
-            SHOAL_TRY(worker_report_step(w, e, step, loss, &result, speed_take(&speed, e->tokens)));
+        if (k - behind > from) SHOAL_TRY(note_step(w, own, &step[(k - behind) % 2], &speed));
     }
-    return SHOAL_OK;
+    return behind && to > from ? note_step(w, own, &step[to % 2], &speed) : SHOAL_OK;
 }
 
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)

@@ -9,6 +9,7 @@
 #include "model/expert.h"
 #include "model/gpt.h"
 #include "optim/optim.h"
+#include "optim/optim.h"
 #include "snapshot/shard.h"
 #include "worker/slice.h"
 #include "worker/worker.h"
@@ -25,6 +26,13 @@ struct own {
     int64_t room;           /* rows allocated for them, */
     int64_t lineage_room;   /* and for its lineage */
     struct slabs outbox;    /* as they were when the round began; NULL without a delay */
+};
+
+/* A training step, and what became of it. */
+struct step {
+    int64_t number, tokens; /* tokens: of the expert, this step's included */
+    double loss;            /* nats per token */
+    struct optim_result result;
 };
 
 /* Elements of a slab. */
@@ -114,10 +122,10 @@ void worker_forget_experts(struct worker *w);
  * the experts are replicas. */
 enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to);
 /* Gradients of an expert's next batch, divided by `replicas`, into the model, which has the
- * expert's weights loaded and begins with none. *loss: mean nats per token. */
+ * expert's weights loaded and begins with none. *loss: mean nats per token; NULL: not waited for
+ * (gpt.h). */
 enum shoal_status worker_gradients(struct worker *w, struct expert *e, int replicas, double *loss);
-enum shoal_status worker_report_step(struct worker *w, const struct expert *e, int64_t step,
-                                     double loss, const struct optim_result *result,
+enum shoal_status worker_report_step(struct worker *w, const struct expert *e, const struct step *s,
                                      double tokens_per_s);
 
 /* parallel.c: the experts as replicas that average their gradients. create does nothing in other

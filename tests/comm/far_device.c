@@ -196,6 +196,17 @@ static void *far_beside_stream(struct device *dev)
     return dev; /* any address will do */
 }
 
+static enum shoal_status far_lane_enter(struct device *dev)
+{
+    (void)dev;
+    return SHOAL_OK;
+}
+
+static void far_lane_leave(struct device *dev)
+{
+    (void)dev;
+}
+
 static void far_close(struct device *dev)
 {
     if (far_of(dev)->allocated) {
@@ -224,6 +235,8 @@ static const struct kernel_ops far_ops = {
     .note = far_note,
     .slot_done = far_slot_done,
     .beside_stream = far_beside_stream,
+    .lane_enter = far_lane_enter,
+    .lane_leave = far_lane_leave,
     .axpby = far_axpby,
 };
 

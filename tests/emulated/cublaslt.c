@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cublasLt.h>
+#include "emulated/emulated.h"
 
 struct emulated_cublas {
     int dummy;
@@ -224,6 +225,36 @@ static float finish(const struct emulated_operation *o, cudaDataType_t type, dou
     return (float)gelu(v);
 }
 
+/* A product as it was asked for: descriptions may change before it is made. */
+struct product {
+    struct emulated_operation o;
+    struct emulated_matrix al, bl, cl, dl;
+    float scale, keep;
+    const void *a, *b, *c;
+    void *d;
+};
+
+static void multiply(const void *call)
+{
+    const struct product *const p = call;
+    const struct emulated_matrix al = p->al, bl = p->bl, cl = p->cl, dl = p->dl;
+    const int64_t depth = op_cols(&al, p->o.op_a);
+    const int64_t a_row = p->o.op_a == CUBLAS_OP_N ? 1 : al.ld,
+                  a_col = p->o.op_a == CUBLAS_OP_N ? al.ld : 1;
+    const int64_t b_row = p->o.op_b == CUBLAS_OP_N ? 1 : bl.ld,
+                  b_col = p->o.op_b == CUBLAS_OP_N ? bl.ld : 1;
+    for (int64_t j = 0; j < dl.cols; j++)
+        for (int64_t i = 0; i < dl.rows; i++) {
+            double sum = 0.0;
+            for (int64_t l = 0; l < depth; l++)
+                sum += (double)get(p->a, al.type, i * a_row + l * a_col) *
+                       (double)get(p->b, bl.type, l * b_row + j * b_col);
+            sum *= (double)p->scale;
+            if (p->keep != 0.0f) sum += (double)(p->keep * get(p->c, cl.type, j * cl.ld + i));
+            put(p->d, dl.type, j * dl.ld + i, finish(&p->o, dl.type, sum, i, j));
+        }
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t o, const void *alpha,
                               const void *a, cublasLtMatrixLayout_t al, const void *b,
                               cublasLtMatrixLayout_t bl, const void *beta, const void *c,
@@ -231,25 +262,20 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t o, c
                               const cublasLtMatmulAlgo_t *algo, void *workspace,
                               size_t workspace_bytes, cudaStream_t stream)
 {
-    const float scale = *(const float *)alpha, keep = *(const float *)beta;
-    const int64_t depth = op_cols(al, o->op_a);
-    const int64_t a_row = o->op_a == CUBLAS_OP_N ? 1 : al->ld,
-                  a_col = o->op_a == CUBLAS_OP_N ? al->ld : 1;
-    const int64_t b_row = o->op_b == CUBLAS_OP_N ? 1 : bl->ld,
-                  b_col = o->op_b == CUBLAS_OP_N ? bl->ld : 1;
     (void)handle;
-    (void)stream;
     if (!fits(o, al, bl, dl) || !algo || !workspace || !workspace_bytes)
         return CUBLAS_STATUS_INVALID_VALUE;
-    for (int64_t j = 0; j < dl->cols; j++)
-        for (int64_t i = 0; i < dl->rows; i++) {
-            double sum = 0.0;
-            for (int64_t l = 0; l < depth; l++)
-                sum += (double)get(a, al->type, i * a_row + l * a_col) *
-                       (double)get(b, bl->type, l * b_row + j * b_col);
-            sum *= (double)scale;
-            if (keep != 0.0f) sum += (double)(keep * get(c, cl->type, j * cl->ld + i));
-            put(d, dl->type, j * dl->ld + i, finish(o, dl->type, sum, i, j));
-        }
+    const struct product p = {.o = *o,
+                              .al = *al,
+                              .bl = *bl,
+                              .cl = *cl,
+                              .dl = *dl,
+                              .scale = *(const float *)alpha,
+                              .keep = *(const float *)beta,
+                              .a = a,
+                              .b = b,
+                              .c = c,
+                              .d = d};
+    emulated_queue(stream, multiply, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,5 +1,5 @@
-/* runtime.cpp - CUDA's runtime for tests without a GPU: device memory is host memory, a launch runs
- * before it returns, and every thread of a block is a fibre with a stack of its own.
+/* runtime.cpp - CUDA's runtime for tests without a GPU: device memory is host memory, and every
+ * thread of a block is a fibre with a stack of its own. When a launch runs: streams.cpp.
  *
  * Fibres run until they meet a barrier or end. In which order they run between two barriers is not
  * the same every time (EMULATED_ORDER seeds it), so a kernel that lacks a barrier gives other
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cuda_runtime.h>
+#include "emulated/emulated.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -178,19 +179,16 @@ static void run_block(int n)
     }
 }
 
-static bool too_large(dim3 grid, dim3 block, size_t shared)
+bool emulated_can_run(const cudaLaunchConfig_t *c)
 {
-    return block.x * block.y * block.z > MOST_THREADS || grid.y > 65535 || grid.z > 65535 ||
-           grid.x > 2147483647u || grid.x == 0 || grid.y == 0 || shared > MOST_SHARED;
+    const dim3 grid = c->gridDim, block = c->blockDim;
+    return block.x * block.y * block.z <= MOST_THREADS && grid.y <= 65535 && grid.z <= 65535 &&
+           grid.x <= 2147483647u && grid.x > 0 && grid.y > 0 && c->dynamicSmemBytes <= MOST_SHARED;
 }
 
-cudaError_t emulated_launch(const cudaLaunchConfig_t *c, const void *kernel,
-                            void (*body)(const void *call), const void *call)
+void emulated_run(const cudaLaunchConfig_t *c, void (*body)(const void *call), const void *call)
 {
     const int n = (int)(c->blockDim.x * c->blockDim.y * c->blockDim.z);
-    (void)kernel;
-    if (too_large(c->gridDim, c->blockDim, c->dynamicSmemBytes))
-        return cudaErrorInvalidConfiguration;
     gridDim = c->gridDim;
     blockDim = c->blockDim;
     thread_body = body;
@@ -210,17 +208,10 @@ cudaError_t emulated_launch(const cudaLaunchConfig_t *c, const void *kernel,
                 memset(shared_bytes, 0xff, c->dynamicSmemBytes); /* NaN */
                 run_block(n);
             }
-    return cudaSuccess;
 }
 
 /* ---- the rest of the runtime ------------------------------------------------------------------
  */
-
-static cudaError_t made_up(const char *variable)
-{
-    const char *const text = getenv(variable);
-    return text ? (cudaError_t)atoi(text) : cudaSuccess;
-}
 
 cudaError_t cudaGetLastError(void)
 {
@@ -264,92 +255,6 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 }
 cudaError_t cudaSetDevice(int)
 {
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
-{
-    *stream = (cudaStream_t)malloc(1);
-    return cudaSuccess;
-}
-cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
-{
-    *least = 0;
-    *greatest = -5;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int)
-{
-    return cudaStreamCreateWithFlags(stream, flags);
-}
-/* What is queued is done at once, so an event is always past. */
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
-{
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
-{
-    *event = (cudaEvent_t)malloc(1);
-    return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event)
-{
-    free(event);
-    return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
-{
-    return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t)
-{
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream)
-{
-    free(stream);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t)
-{
-    return made_up("EMULATED_SYNC_FAILS");
-}
-cudaError_t cudaMalloc(void **p, size_t bytes)
-{
-    const size_t most = (size_t)8 << 30;
-    *p = NULL;
-    if (bytes > most) return cudaErrorMemoryAllocation;
-    /* exactly as many bytes, so that a sanitizer sees the end */
-    if (posix_memalign(p, 256, bytes) != 0) return cudaErrorMemoryAllocation;
-    memset(*p, 0xff, bytes);
-    return cudaSuccess;
-}
-cudaError_t cudaFree(void *p)
-{
-    free(p);
-    return cudaSuccess;
-}
-cudaError_t cudaMallocHost(void **p, size_t bytes)
-{
-    return cudaMalloc(p, bytes);
-}
-cudaError_t cudaFreeHost(void *p)
-{
-    return cudaFree(p);
-}
-cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
-{
-    *left = *all = (size_t)1 << 30;
-    return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind,
-                            cudaStream_t)
-{
-    if (bytes > 0) memcpy(to, from, bytes);
-    return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
-{
-    if (bytes > 0) memset(to, value, bytes);
     return cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void *, enum cudaFuncAttribute, int)

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include <cublasLt.h>
-#include "kernels/kernels.h"
+#include "emulated/emulated.h"
+#include "kernels/cuda/cuda.h"
 
 #define OK(call) assert_int_equal((call), SHOAL_OK)
 
@@ -113,6 +114,38 @@ static void late_failure(void **state)
     device_close(&dev);
 }
 
+/* In the lane nobody waits for the compute stream, and beside it starts when the lane has come so
+ * far; outside it is the other way round. */
+static void lane_is_apart(void **state)
+{
+    (void)state;
+    struct device *dev = open_device();
+    const cudaStream_t compute = cuda_of(dev)->stream;
+    const struct view x = matrix(dev, DTYPE_F32, 1, 8), y = matrix(dev, DTYPE_F32, 1, 8);
+    const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    float got[8] = {0};
+    OK(device_upload(dev, x.data, ones, sizeof ones));
+    OK(device_upload(dev, y.data, ones, sizeof ones));
+    OK(kernel_axpby(dev, x.data, x.data, 8, 1.0f, 1.0f));
+    assert_int_equal(emulated_queued(compute), 1);
+    OK(device_lane_enter(dev));
+    OK(kernel_axpby(dev, y.data, y.data, 8, 2.0f, 1.0f));
+    OK(device_beside_begin(dev));
+    OK(device_fetch(dev, got, y.data, sizeof got, 0)); /* not pinned: it is done at once */
+    OK(device_beside_end(dev));
+    OK(device_sync(dev));
+    device_lane_leave(dev);
+    assert_int_equal(emulated_queued(compute), 1);
+    assert_true(got[7] == 3.0f);
+    OK(device_beside_begin(dev));
+    OK(device_fetch(dev, got, x.data, sizeof got, 0));
+    assert_int_equal(emulated_queued(compute), 0);
+    assert_true(got[7] == 2.0f);
+    device_free(dev, x.data);
+    device_free(dev, y.data);
+    device_close(&dev);
+}
+
 static void described(void **state)
 {
     (void)state;
@@ -129,6 +162,7 @@ int main(void)
         cmocka_unit_test(plans_are_kept), cmocka_unit_test(no_device),
         cmocka_unit_test(wrong_index),    cmocka_unit_test(no_memory),
         cmocka_unit_test(late_failure),   cmocka_unit_test(described),
+        cmocka_unit_test(lane_is_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

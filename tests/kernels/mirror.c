@@ -251,6 +251,26 @@ static enum shoal_status m_sum(struct device *outer, double *out, const float *x
     F(x, n);
     RUN(kernel_sum(dev, out, x, n));
 }
+static struct figures *figures_in(struct mirror *m, const struct figures *f)
+{
+    return to_device(m, f, sizeof *f);
+}
+static enum shoal_status m_figures_loss(struct device *outer, struct figures *f, const float *x,
+                                        int64_t n, double over, bool add)
+{
+    MIRROR;
+    f = figures_in(m, f);
+    F(x, n);
+    RUN(kernel_figures_loss(dev, f, x, n, over, add));
+}
+static enum shoal_status m_figures_norm(struct device *outer, struct figures *f, const float *x,
+                                        int64_t n, double clip)
+{
+    MIRROR;
+    f = figures_in(m, f);
+    F(x, n);
+    RUN(kernel_figures_norm(dev, f, x, n, clip));
+}
 static enum shoal_status m_sumsq(struct device *outer, double *out, const float *x, int64_t n)
 {
     MIRROR;
@@ -263,6 +283,7 @@ static enum shoal_status m_adamw(struct device *outer, float *w, void *w16, floa
     MIRROR;
     F(w, n), F(m1, n), F(v, n), F(grad, n);
     w16 = to_device(m, w16, (size_t)n * 2);
+    a.figures = figures_in(m, a.figures);
     RUN(kernel_adamw(dev, w, w16, m1, v, grad, n, a));
 }
 static enum shoal_status m_swarm(struct device *outer, float *x, float *velocity,
@@ -414,6 +435,8 @@ static const struct kernel_ops mirror_ops = {
     .xent = m_xent,
     .sum = m_sum,
     .sumsq = m_sumsq,
+    .figures_loss = m_figures_loss,
+    .figures_norm = m_figures_norm,
     .adamw = m_adamw,
     .swarm = m_swarm,
     .crossover = m_crossover,

@@ -164,7 +164,7 @@ static void adamw(void **state)
         m[d] = tensor_zero(DTYPE_F32, ROWS, COLS);
         v[d] = tensor_zero(DTYPE_F32, ROWS, COLS);
         for (int step = 1; step <= 3; step++) {
-            const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step};
+            const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step, NULL};
             OK(kernel_adamw(p.dev[d], p.x[d].view.data, NULL, m[d].view.data, v[d].view.data,
                             p.own.view.data, N, a));
         }

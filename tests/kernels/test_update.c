@@ -46,7 +46,7 @@ static void adamw(void **state)
     const struct tolerance tol = {2e-6, 1e-6};
     for (int step = 1; step <= 10; step++) {
         struct tensor g = tensor_random(DTYPE_F32, 1, N, 0.1, (uint32_t)(10 + step));
-        const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step};
+        const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step, NULL};
         OK(kernel_adamw(*state, w.view.data, w16.view.data, m.view.data, v.view.data, g.view.data,
                         N, a));
         ref_adamw(w.exact, m.exact, v.exact, g.exact, N, (double)a.lr, (double)a.beta1,
@@ -69,11 +69,81 @@ static void adamw(void **state)
 static void adamw_keeps_zeros(void **state)
 {
     float w[64] = {0}, m[64] = {0}, v[64] = {0}, g[64] = {0}, zero[64] = {0};
-    const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1};
+    const struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1, NULL};
     OK(kernel_adamw(*state, w, NULL, m, v, g, 64, a));
     assert_memory_equal(w, zero, sizeof w);
     assert_memory_equal(m, zero, sizeof m);
     assert_memory_equal(v, zero, sizeof v);
+}
+
+/* A NAN as scale leaves everything as it is; any other does what the same grad_scale does. */
+static void adamw_by_figures(void **state)
+{
+    enum { N = 20011 };
+    const float scales[] = {0.25f, NAN};
+    for (int i = 0; i < 2; i++) {
+        struct tensor w[2], m[2], v[2], w16[2];
+        struct tensor g = tensor_random(DTYPE_F32, 1, N, 0.1, 3);
+        const struct figures figures = {.scale = scales[i]};
+        struct adamw_args a = {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, scales[i], 1, NULL};
+        for (int k = 0; k < 2; k++) {
+            w[k] = tensor_random(DTYPE_F32, 1, N, 0.02, 1);
+            m[k] = tensor_random(DTYPE_F32, 1, N, 0.02, 2);
+            v[k] = tensor_zero(DTYPE_F32, 1, N);
+            w16[k] = tensor_zero(DTYPE_BF16, 1, N);
+            if (k == 1) a.grad_scale = 7.0f, a.figures = &figures;
+            if (k == 0 && isnan(scales[i])) continue;
+            OK(kernel_adamw(*state, w[k].view.data, w16[k].view.data, m[k].view.data,
+                            v[k].view.data, g.view.data, N, a));
+        }
+        assert_memory_equal(w[0].view.data, w[1].view.data, N * sizeof(float));
+        assert_memory_equal(m[0].view.data, m[1].view.data, N * sizeof(float));
+        assert_memory_equal(v[0].view.data, v[1].view.data, N * sizeof(float));
+        assert_memory_equal(w16[0].view.data, w16[1].view.data, N * 2);
+        for (int k = 0; k < 2; k++) {
+            tensor_free(&w[k]);
+            tensor_free(&m[k]);
+            tensor_free(&v[k]);
+            tensor_free(&w16[k]);
+        }
+        tensor_free(&g);
+    }
+}
+
+/* The loss adds up over batches; the scale is what clips the norm, or says that there is none. */
+static void figures(void **state)
+{
+    enum { N = 40007 };
+    struct tensor a = tensor_random(DTYPE_F32, 1, N, 1.0, 1),
+                  b = tensor_random(DTYPE_F32, 1, N, 1.0, 2);
+    struct figures f = {.loss = NAN};
+    double sum[2] = {0}, squares = 0, got;
+    for (int64_t i = 0; i < N; i++) {
+        sum[0] += a.exact[i];
+        sum[1] += b.exact[i];
+        squares += b.exact[i] * b.exact[i];
+    }
+    OK(kernel_figures_loss(*state, &f, a.view.data, N, 7.0, false));
+    assert_true(fabs(f.loss - sum[0] / 7.0) <= 1e-9);
+    OK(kernel_figures_loss(*state, &f, b.view.data, N, 9.0, true));
+    assert_true(fabs(f.loss - (sum[0] / 7.0 + sum[1] / 9.0)) <= 1e-9);
+    OK(kernel_sumsq(*state, &got, b.view.data, N));
+    const double clips[] = {0.0, 1.5, 1e6}, norm = sqrt(squares);
+    const double scales[] = {1.0, 1.5 / norm, 1.0};
+    for (int i = 0; i < 3; i++) {
+        OK(kernel_figures_norm(*state, &f, b.view.data, N, clips[i]));
+        assert_true(f.sumsq == got);
+        assert_true(fabs((double)f.scale - scales[i]) <= 1e-6 * scales[i]);
+    }
+    f.loss = INFINITY;
+    OK(kernel_figures_norm(*state, &f, b.view.data, N, 1.0));
+    assert_true(isnan(f.scale) && f.sumsq == got);
+    f.loss = 1.0;
+    ((float *)b.view.data)[N - 1] = INFINITY;
+    OK(kernel_figures_norm(*state, &f, b.view.data, N, 0.0));
+    assert_true(isnan(f.scale) && isinf(f.sumsq));
+    tensor_free(&a);
+    tensor_free(&b);
 }
 
 static void axpby(void **state)
@@ -235,11 +305,18 @@ static void mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums),       cmocka_unit_test(sums_show_nan),
-        cmocka_unit_test(adamw),      cmocka_unit_test(adamw_keeps_zeros),
-        cmocka_unit_test(axpby),      cmocka_unit_test(memory),
-        cmocka_unit_test(beside),     cmocka_unit_test(listed),
-        cmocka_unit_test(repeatable), cmocka_unit_test(mistakes),
+        cmocka_unit_test(sums),
+        cmocka_unit_test(sums_show_nan),
+        cmocka_unit_test(adamw),
+        cmocka_unit_test(adamw_keeps_zeros),
+        cmocka_unit_test(adamw_by_figures),
+        cmocka_unit_test(figures),
+        cmocka_unit_test(axpby),
+        cmocka_unit_test(memory),
+        cmocka_unit_test(beside),
+        cmocka_unit_test(listed),
+        cmocka_unit_test(repeatable),
+        cmocka_unit_test(mistakes),
     };
     device_or_skip();
     return cmocka_run_group_tests(tests, device_setup, device_teardown);

@@ -279,6 +279,82 @@ static void micro_batches_train_like_the_whole(void **state)
     free(whole);
 }
 
+/* ---- steps that nobody waits for --------------------------------------------------------------
+ */
+
+/* What a training left behind, and the figures of its steps. */
+struct trained {
+    struct setting s;
+    double loss[STEPS];
+    struct optim_result result[STEPS];
+};
+
+/* Two batches a step; the gradients of one step are broken on the way. */
+static void learn_step(struct trained *t, int step, bool waits)
+{
+    double part[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        t->s.f.tokens[0] = (2 * step + i) % 20;
+        require_ok(
+            gpt_learn(t->s.g, t->s.f.tokens, t->s.f.targets, 1, 0.5f, waits ? &part[i] : NULL));
+    }
+    t->loss[step] = part[0] + part[1];
+    if (step == STEPS / 2) gpt_grads(t->s.g)[5] = NAN;
+}
+
+static void train_waiting(struct trained *t, const struct config *c)
+{
+    for (int step = 0; step < STEPS; step++) {
+        learn_step(t, step, true);
+        require_ok(
+            optim_step(c, t->s.f.expert, t->s.g, t->loss[step], &t->s.outlier, &t->result[step]));
+    }
+}
+
+/* The figures of a step are looked at when the next one has been queued. */
+static void train_queued(struct trained *t, const struct config *c)
+{
+    for (int step = 0; step <= STEPS; step++) {
+        const int last = step - 1;
+        if (step < STEPS) {
+            learn_step(t, step, false);
+            require_ok(optim_queue(c, t->s.f.expert, t->s.g, step % 2, &t->result[step]));
+        }
+        if (last >= 0)
+            require_ok(
+                optim_await(c, t->s.g, last % 2, &t->s.outlier, &t->loss[last], &t->result[last]));
+    }
+}
+
+static void queued_steps_are_the_same(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        static struct trained a, b;
+        struct config c = some_config();
+        const enum precision precision = i % 2 ? PRECISION_BF16 : PRECISION_F32;
+        c.train.clip = i / 2 ? 0.5 : 0.0;
+        setting_open(&a.s, precision);
+        setting_open(&b.s, precision);
+        train_waiting(&a, &c);
+        train_queued(&b, &c);
+        for (int step = 0; step < STEPS; step++) {
+            const struct optim_result *x = &a.result[step], *y = &b.result[step];
+            assert_true(a.loss[step] == b.loss[step] && x->lr == y->lr);
+            assert_true(x->skip == y->skip && (x->skip != SKIP_NONE) == (step == STEPS / 2));
+            assert_true(x->skip || x->grad_norm == y->grad_norm);
+        }
+        const size_t bytes = (size_t)a.s.f.table->n_params * sizeof(float);
+        assert_memory_equal(a.s.f.expert->weights, b.s.f.expert->weights, bytes);
+        assert_memory_equal(a.s.f.expert->adam_m, b.s.f.expert->adam_m, bytes);
+        assert_memory_equal(a.s.f.expert->adam_v, b.s.f.expert->adam_v, bytes);
+        assert_int_equal(a.s.outlier.skipped, 1);
+        assert_int_equal(b.s.outlier.skipped, 1);
+        setting_close(&a.s);
+        setting_close(&b.s);
+    }
+}
+
 /* After a step the bf16 copy is what loading the new weights would give. */
 static void bf16_copy_follows(void **state)
 {
@@ -309,6 +385,7 @@ int main(void)
         cmocka_unit_test(what_is_not_finite_skips_the_step),
         cmocka_unit_test(outliers_skip_the_step),
         cmocka_unit_test(micro_batches_train_like_the_whole),
+        cmocka_unit_test(queued_steps_are_the_same),
         cmocka_unit_test(bf16_copy_follows),
     };
     return cmocka_run_group_tests_name("optim", tests, NULL, NULL);

@@ -46,7 +46,9 @@ SPECIALISED void adamw_piece(float *w, uint16_t *w16, float *m, float *v, const 
 enum shoal_status cpu_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                             const float *grad, int64_t n, struct adamw_args a)
 {
-    const struct adamw_step s = adamw_step_make(&a);
+    struct adamw_step s = adamw_step_make(&a);
+    if (a.figures) s.grad_scale = a.figures->scale;
+    if (isnan(s.grad_scale)) return SHOAL_OK;
     const int team = cpu_team(dev, n);
 #pragma omp parallel for schedule(static) num_threads(team)
     for (int64_t p = 0; p < cpu_pieces(n); p++) {

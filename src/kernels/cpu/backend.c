@@ -9,6 +9,7 @@
 static void cpu_close(struct device *dev)
 {
     struct cpu_device *const cpu = cpu_of(dev);
+    (void)pthread_key_delete(cpu->lane);
     gemm_cache_destroy(&cpu->gemms);
     mem_free(cpu->scratch);
     mem_free(cpu);
@@ -34,6 +35,10 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
     (void)index; /* there is one CPU */
     struct cpu_device *cpu;
     SHOAL_TRY(mem_alloc(sizeof *cpu, "CPU device", &cpu));
+    if (pthread_key_create(&cpu->lane, NULL) != 0) {
+        mem_free(cpu);
+        return SHOAL_FAIL(SHOAL_ENOMEM, "device: too many are open in this process");
+    }
     cpu->base.ops = &cpu_ops;
     cpu->base.is_host = true;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads();
@@ -52,6 +57,7 @@ static enum shoal_status cpu_open(int index, int threads, struct device **out)
 enum shoal_status cpu_scratch(struct device *dev, size_t bytes, void *out)
 {
     struct cpu_device *const cpu = cpu_of(dev);
+    SHOAL_ASSERT(!cpu_in_lane(dev)); /* there is one, and it is the other thread's */
     if (bytes > cpu->scratch_bytes || !cpu->scratch) {
         void *larger;
         SHOAL_TRY(mem_alloc(bytes, "kernel scratch", &larger));
@@ -116,6 +122,14 @@ static enum shoal_status cpu_sync(struct device *dev)
     return SHOAL_OK;
 }
 
+/* Whatever was queued is done. */
+static enum shoal_status cpu_mark(struct device *dev, int mark)
+{
+    (void)dev;
+    (void)mark;
+    return SHOAL_OK;
+}
+
 /* ---- beside computing: whatever is queued is done at once ---- */
 
 static enum shoal_status cpu_fetch(struct device *dev, void *pinned, const void *src, size_t bytes,
@@ -146,6 +160,19 @@ static void *cpu_beside_stream(struct device *dev)
     return NULL;
 }
 
+static enum shoal_status cpu_lane_enter(struct device *dev)
+{
+    SHOAL_CHECK(pthread_setspecific(cpu_of(dev)->lane, dev) == 0, SHOAL_ENOMEM,
+                "no memory for a thread's lane");
+    return SHOAL_OK;
+}
+
+/* Taking a value away needs no memory. */
+static void cpu_lane_leave(struct device *dev)
+{
+    (void)pthread_setspecific(cpu_of(dev)->lane, NULL);
+}
+
 const struct kernel_ops cpu_ops = {
     .name = "cpu",
     .list = cpu_list,
@@ -160,6 +187,10 @@ const struct kernel_ops cpu_ops = {
     .sync = cpu_sync,
     .alloc_pinned = cpu_alloc,
     .free_pinned = cpu_free,
+    .put = cpu_copy,
+    .get = cpu_copy,
+    .mark = cpu_mark,
+    .reach = cpu_mark,
     .beside_begin = cpu_sync,
     .beside_end = cpu_sync,
     .fetch = cpu_fetch,
@@ -167,6 +198,8 @@ const struct kernel_ops cpu_ops = {
     .note = cpu_note,
     .slot_done = cpu_slot_done,
     .beside_stream = cpu_beside_stream,
+    .lane_enter = cpu_lane_enter,
+    .lane_leave = cpu_lane_leave,
     .convert = cpu_convert,
     .embed = cpu_embed,
     .embed_grad = cpu_embed_grad,
@@ -188,6 +221,8 @@ const struct kernel_ops cpu_ops = {
     .xent = cpu_xent,
     .sum = cpu_sum,
     .sumsq = cpu_sumsq,
+    .figures_loss = cpu_figures_loss,
+    .figures_norm = cpu_figures_norm,
     .adamw = cpu_adamw,
     .swarm = cpu_swarm,
     .crossover = cpu_crossover,

@@ -1,6 +1,7 @@
 /* cpu.h - what the files of the CPU backend share. Private to src/kernels/cpu. */
 #pragma once
 #define SHOAL_KERNELS_PRIVATE
+#include <pthread.h>
 #include "kernels/kernels_impl.h"
 
 struct gemm_cache; /* gemm.c */
@@ -10,6 +11,7 @@ struct gemm_cache; /* gemm.c */
 struct cpu_device {
     struct device base;
     int threads;
+    pthread_key_t lane; /* not NULL for the thread in the lane */
     void *scratch; /* one call's temporary values; grows at first use of a shape, never shrinks */
     size_t scratch_bytes;
     bool matrices16;          /* oneDNN multiplies bf16 in matrix registers (AMX) here */
@@ -25,10 +27,16 @@ static inline struct cpu_device *cpu_of(struct device *dev)
 /* Work, in elements of a simple loop, below which a second thread costs more than it brings. */
 enum { CPU_SMALL = 16384 };
 
-/* Threads for `work` elements of a simple loop. */
+static inline bool cpu_in_lane(struct device *dev)
+{
+    return pthread_getspecific(cpu_of(dev)->lane) != NULL;
+}
+
+/* Threads for `work` elements of a simple loop. A lane has only its own: a second team would take
+ * the cores from the first. */
 static inline int cpu_team(struct device *dev, int64_t work)
 {
-    return work < CPU_SMALL ? 1 : cpu_of(dev)->threads;
+    return work < CPU_SMALL || cpu_in_lane(dev) ? 1 : cpu_of(dev)->threads;
 }
 
 /* Long loops go in pieces of this many elements; a piece stays in the first-level cache. */
@@ -93,6 +101,10 @@ enum shoal_status cpu_xent(struct device *dev, struct view losses, struct view l
                            struct view targets, int vocab, float scale, bool with_grad);
 enum shoal_status cpu_sum(struct device *dev, double *out, const float *x, int64_t n);
 enum shoal_status cpu_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cpu_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                   int64_t n, double over, bool add);
+enum shoal_status cpu_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                   int64_t n, double clip);
 enum shoal_status cpu_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                             const float *grad, int64_t n, struct adamw_args a);
 enum shoal_status cpu_swarm(struct device *dev, float *x, float *velocity, const float *own_best,

@@ -1,5 +1,6 @@
 /* reduce.c - sums. Every sum is cut into blocks by its length alone and the blocks are added in
  * order, so that results do not depend on the number of threads. */
+#include <math.h>
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 
@@ -49,6 +50,25 @@ enum shoal_status cpu_sum(struct device *dev, double *out, const float *x, int64
 enum shoal_status cpu_sumsq(struct device *dev, double *out, const float *x, int64_t n)
 {
     return reduce(dev, out, x, n, true);
+}
+
+enum shoal_status cpu_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                   int64_t n, double over, bool add)
+{
+    double sum;
+    SHOAL_TRY(reduce(dev, &sum, losses, n, false));
+    f->loss = add ? f->loss + sum / over : sum / over;
+    return SHOAL_OK;
+}
+
+enum shoal_status cpu_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                   int64_t n, double clip)
+{
+    SHOAL_TRY(reduce(dev, &f->sumsq, grad, n, true));
+    const double norm = sqrt(f->sumsq);
+    const bool clips = clip > 0.0 && norm > clip;
+    f->scale = isfinite(norm) && isfinite(f->loss) ? (float)(clips ? clip / norm : 1.0) : NAN;
+    return SHOAL_OK;
 }
 
 /* Column sums: a thread owns whole slices of columns; within a slice rows are added in blocks, so

@@ -27,10 +27,13 @@ static struct adamw_step adamw_step_make(const struct adamw_args *a)
     return s;
 }
 
-/* w16 may be NULL. `wide`: w, m, v and grad are aligned; `wide16`: w16 is. */
+/* w16 and figures may be NULL. `wide`: w, m, v and grad are aligned; `wide16`: w16 is. */
 static __global__ void adamw_k(float *w, half_bits *w16, float *m, float *v, const float *grad,
-                               int64_t n, struct adamw_step s, bool wide, bool wide16)
+                               int64_t n, struct adamw_step s, const struct figures *figures,
+                               bool wide, bool wide16)
 {
+    if (figures) s.grad_scale = figures->scale;
+    if (s.grad_scale != s.grad_scale) return;
     for (int64_t q = flat_begin(); 4 * q < n; q += flat_stride()) {
         struct four g = load4(grad, 4 * q, n, wide), wi = load4(w, 4 * q, n, wide),
                     mi = load4(m, 4 * q, n, wide), vi = load4(v, 4 * q, n, wide);
@@ -53,5 +56,5 @@ enum shoal_status cuda_adamw(struct device *dev, float *w, void *w16, float *m, 
 {
     const bool wide = aligned16(w) && aligned16(m) && aligned16(v) && aligned16(grad);
     return launch(dev, flat_grid(n), adamw_k, w, (half_bits *)w16, m, v, grad, n,
-                  adamw_step_make(&a), wide, alignment_of(w16) >= 8);
+                  adamw_step_make(&a), a.figures, wide, alignment_of(w16) >= 8);
 }

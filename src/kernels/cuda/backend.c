@@ -118,6 +118,9 @@ static enum shoal_status acquire(struct cuda_device *cuda)
     TRY_CUDA(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     TRY_CUDA(cudaMallocHost((void **)&cuda->total, sizeof *cuda->total));
     TRY_CUDA(cudaMalloc(&cuda->workspace, CUDA_WORKSPACE_BYTES));
+    for (int m = 0; m < DEVICE_MARKS; m++) /* who waits sleeps: it is for a whole step */
+        TRY_CUDA(cudaEventCreateWithFlags(&cuda->mark[m],
+                                          cudaEventDisableTiming | cudaEventBlockingSync));
     SHOAL_TRY(beside_open(&cuda->beside));
     return gemm_plans_create(&cuda->gemms);
 }
@@ -131,6 +134,8 @@ static void cuda_close(struct device *dev)
     if (cuda->scratch) (void)cudaFree(cuda->scratch);
     if (cuda->workspace) (void)cudaFree(cuda->workspace);
     if (cuda->total) (void)cudaFreeHost(cuda->total);
+    for (int m = 0; m < DEVICE_MARKS; m++)
+        if (cuda->mark[m]) (void)cudaEventDestroy(cuda->mark[m]);
     if (cuda->stream) (void)cudaStreamDestroy(cuda->stream);
     mem_free(cuda);
 }
@@ -180,6 +185,7 @@ static enum shoal_status allocate(struct device *dev, size_t bytes, const char *
 enum shoal_status cuda_scratch(struct device *dev, size_t bytes, void *out)
 {
     struct cuda_device *const cuda = cuda_of(dev);
+    SHOAL_ASSERT(cuda_stream(dev) == cuda->stream); /* there is one, and it is not the lane's */
     if (bytes > cuda->scratch_bytes || !cuda->scratch) {
         void *larger = NULL;
         SHOAL_TRY(allocate(dev, bytes, "kernel scratch", &larger));
@@ -196,7 +202,7 @@ enum shoal_status cuda_scratch(struct device *dev, size_t bytes, void *out)
 static enum shoal_status cuda_zero(struct device *dev, void *dst, size_t bytes)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaMemsetAsync(dst, 0, bytes, cuda_of(dev)->stream));
+    TRY_CUDA(cudaMemsetAsync(dst, 0, bytes, cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -212,7 +218,7 @@ static enum shoal_status cuda_alloc(struct device *dev, size_t bytes, const char
     return st;
 }
 
-/* cudaFree waits for what is queued, so nothing still uses p. */
+/* cudaFree waits for what is queued on every stream, so nothing still uses p. */
 static void cuda_free(struct device *dev, void *p)
 {
     (void)cudaSetDevice(cuda_of(dev)->index);
@@ -222,7 +228,7 @@ static void cuda_free(struct device *dev, void *p)
 static enum shoal_status cuda_sync(struct device *dev)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaStreamSynchronize(cuda_of(dev)->stream));
+    TRY_CUDA(cudaStreamSynchronize(cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -230,7 +236,7 @@ static enum shoal_status move(struct device *dev, void *dst, const void *src, si
                               enum cudaMemcpyKind kind)
 {
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
-    TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, kind, cuda_of(dev)->stream));
+    TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, kind, cuda_stream(dev)));
     return SHOAL_OK;
 }
 
@@ -252,6 +258,30 @@ static enum shoal_status cuda_copy(struct device *dev, void *dst, const void *sr
     return move(dev, dst, src, bytes, cudaMemcpyDeviceToDevice);
 }
 
+static enum shoal_status cuda_put(struct device *dev, void *dst, const void *pinned, size_t bytes)
+{
+    return move(dev, dst, pinned, bytes, cudaMemcpyHostToDevice);
+}
+
+static enum shoal_status cuda_get(struct device *dev, void *pinned, const void *src, size_t bytes)
+{
+    return move(dev, pinned, src, bytes, cudaMemcpyDeviceToHost);
+}
+
+static enum shoal_status cuda_mark(struct device *dev, int mark)
+{
+    TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
+    TRY_CUDA(cudaEventRecord(cuda_of(dev)->mark[mark], cuda_stream(dev)));
+    return SHOAL_OK;
+}
+
+static enum shoal_status cuda_reach(struct device *dev, int mark)
+{
+    TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
+    TRY_CUDA(cudaEventSynchronize(cuda_of(dev)->mark[mark]));
+    return SHOAL_OK;
+}
+
 const struct kernel_ops cuda_ops = {
     .name = "cuda",
     .libraries_bytes = 149 << 20, /* cuBLASLt 13.0, measured */
@@ -267,6 +297,10 @@ const struct kernel_ops cuda_ops = {
     .sync = cuda_sync,
     .alloc_pinned = cuda_alloc_pinned,
     .free_pinned = cuda_free_pinned,
+    .put = cuda_put,
+    .get = cuda_get,
+    .mark = cuda_mark,
+    .reach = cuda_reach,
     .beside_begin = cuda_beside_begin,
     .beside_end = cuda_beside_end,
     .fetch = cuda_fetch,
@@ -274,6 +308,8 @@ const struct kernel_ops cuda_ops = {
     .note = cuda_note,
     .slot_done = cuda_slot_done,
     .beside_stream = cuda_beside_stream,
+    .lane_enter = cuda_lane_enter,
+    .lane_leave = cuda_lane_leave,
     .convert = cuda_convert,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,
@@ -295,6 +331,8 @@ const struct kernel_ops cuda_ops = {
     .xent = cuda_xent,
     .sum = cuda_sum,
     .sumsq = cuda_sumsq,
+    .figures_loss = cuda_figures_loss,
+    .figures_norm = cuda_figures_norm,
     .adamw = cuda_adamw,
     .swarm = cuda_swarm,
     .crossover = cuda_crossover,

@@ -6,6 +6,8 @@
 enum shoal_status beside_open(struct beside *b)
 {
     int least = 0, greatest = 0;
+    b->lane_made = pthread_key_create(&b->lane, NULL) == 0;
+    SHOAL_CHECK(b->lane_made, SHOAL_ENOMEM, "device: too many are open in this process");
     TRY_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     for (int q = 0; q < BESIDE_QUEUES; q++) {
         TRY_CUDA(cudaStreamCreateWithPriority(&b->queue[q], cudaStreamNonBlocking, greatest));
@@ -23,6 +25,7 @@ void beside_close(struct beside *b)
         if (b->queue[q]) (void)cudaStreamDestroy(b->queue[q]);
         if (b->queued[q]) (void)cudaEventDestroy(b->queued[q]);
     }
+    if (b->lane_made) (void)pthread_key_delete(b->lane);
     if (b->weights_final) (void)cudaEventDestroy(b->weights_final);
     for (int s = 0; s < DEVICE_SLOTS; s++)
         if (b->slot[s]) (void)cudaEventDestroy(b->slot[s]);
@@ -55,7 +58,7 @@ enum shoal_status cuda_beside_begin(struct device *dev)
 {
     struct cuda_device *const cuda = cuda_of(dev);
     TRY_CUDA(cudaSetDevice(cuda->index));
-    TRY_CUDA(cudaEventRecord(cuda->beside.weights_final, cuda->stream));
+    TRY_CUDA(cudaEventRecord(cuda->beside.weights_final, cuda_stream(dev)));
     for (int q = 0; q < BESIDE_QUEUES; q++)
         TRY_CUDA(cudaStreamWaitEvent(cuda->beside.queue[q], cuda->beside.weights_final, 0));
     return SHOAL_OK;
@@ -67,7 +70,7 @@ enum shoal_status cuda_beside_end(struct device *dev)
     TRY_CUDA(cudaSetDevice(cuda->index));
     for (int q = 0; q < BESIDE_QUEUES; q++) {
         TRY_CUDA(cudaEventRecord(cuda->beside.queued[q], cuda->beside.queue[q]));
-        TRY_CUDA(cudaStreamWaitEvent(cuda->stream, cuda->beside.queued[q], 0));
+        TRY_CUDA(cudaStreamWaitEvent(cuda_stream(dev), cuda->beside.queued[q], 0));
     }
     return SHOAL_OK;
 }
@@ -118,4 +121,27 @@ void *cuda_beside_stream(struct device *dev)
 {
     (void)cudaSetDevice(cuda_of(dev)->index);
     return cuda_of(dev)->beside.queue[BESIDE_OTHERS];
+}
+
+/* ---- the lane -------------------------------------------------------------------------------- */
+
+cudaStream_t cuda_stream(struct device *dev)
+{
+    const struct cuda_device *const cuda = cuda_of(dev);
+    return pthread_getspecific(cuda->beside.lane) ? cuda->beside.queue[BESIDE_OTHERS]
+                                                  : cuda->stream;
+}
+
+enum shoal_status cuda_lane_enter(struct device *dev)
+{
+    TRY_CUDA(cudaSetDevice(cuda_of(dev)->index)); /* NCCL takes the thread's */
+    SHOAL_CHECK(pthread_setspecific(cuda_of(dev)->beside.lane, dev) == 0, SHOAL_ENOMEM,
+                "no memory for a thread's lane");
+    return SHOAL_OK;
+}
+
+/* Taking a value away needs no memory. */
+void cuda_lane_leave(struct device *dev)
+{
+    (void)pthread_setspecific(cuda_of(dev)->beside.lane, NULL);
 }

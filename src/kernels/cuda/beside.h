@@ -16,3 +16,5 @@ enum shoal_status cuda_store(struct device *dev, void *dst, const void *pinned, 
 enum shoal_status cuda_note(struct device *dev, int slot);
 enum shoal_status cuda_slot_done(struct device *dev, int slot, bool *done);
 void *cuda_beside_stream(struct device *dev);
+enum shoal_status cuda_lane_enter(struct device *dev);
+void cuda_lane_leave(struct device *dev);

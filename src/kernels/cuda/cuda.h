@@ -1,17 +1,22 @@
 /* cuda.h - what the files of the CUDA backend share. Private to src/kernels/cuda; C11 and CUDA C++.
  *
  * Every kernel is queued on the device's one stream, so scratch may be handed from call to call
- * without waiting. Only download, upload, sync, sum and sumsq wait, and for that stream only. */
+ * without waiting. Only download, upload, sync, sum and sumsq wait, and for that stream only. A
+ * thread in the lane has another stream, and no scratch. */
 #pragma once
 #define SHOAL_KERNELS_PRIVATE
 #include <cuda_runtime_api.h>
+#include <pthread.h>
 #include "kernels/kernels_impl.h"
 
 struct gemm_plans; /* gemm.c */
 
-/* Queues beside the compute stream; beside.c. */
+/* Queues beside the compute stream; beside.c. The last is a lane's stream too: what libraries queue
+ * for an exchange and what its lane does are in one order. */
 enum beside_queue { BESIDE_FETCHES, BESIDE_STORES, BESIDE_OTHERS, BESIDE_QUEUES };
 struct beside {
+    pthread_key_t lane; /* not NULL for the thread in the lane */
+    bool lane_made;
     cudaStream_t queue[BESIDE_QUEUES];
     cudaEvent_t queued[BESIDE_QUEUES]; /* all that cuda_beside_end waits for */
     cudaEvent_t weights_final;         /* all that beside waits for */
@@ -26,6 +31,7 @@ struct cuda_device {
     size_t scratch_bytes;
     void *workspace; /* CUDA_WORKSPACE_BYTES for cuBLASLt */
     double *total;   /* pinned host memory: where a sum arrives */
+    cudaEvent_t mark[DEVICE_MARKS];
     struct beside beside;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
@@ -36,6 +42,10 @@ static inline struct cuda_device *cuda_of(struct device *dev)
 {
     return (struct cuda_device *)dev;
 }
+
+/* beside.c: where the calling thread's work is queued: the compute stream, or in the lane its own.
+ */
+cudaStream_t cuda_stream(struct device *dev);
 
 /* The status that stands for a CUDA return code; says where, what CUDA said and what to do. */
 enum shoal_status cuda_failed(cudaError_t code, const char *file, int line, const char *call);
@@ -99,6 +109,10 @@ enum shoal_status cuda_xent(struct device *dev, struct view losses, struct view 
                             struct view targets, int vocab, float scale, bool with_grad);
 enum shoal_status cuda_sum(struct device *dev, double *out, const float *x, int64_t n);
 enum shoal_status cuda_sumsq(struct device *dev, double *out, const float *x, int64_t n);
+enum shoal_status cuda_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                    int64_t n, double over, bool add);
+enum shoal_status cuda_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                    int64_t n, double clip);
 enum shoal_status cuda_adamw(struct device *dev, float *w, void *w16, float *m, float *v,
                              const float *grad, int64_t n, struct adamw_args a);
 enum shoal_status cuda_swarm(struct device *dev, float *x, float *velocity, const float *own_best,

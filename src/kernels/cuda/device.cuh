@@ -40,7 +40,7 @@ static inline struct grid flat_grid(int64_t n)
     return grid_of(dim3(flat_blocks(n)), dim3(FLAT_THREADS));
 }
 
-/* Queue a kernel on the device's stream. A grid without blocks is no work. */
+/* Queue a kernel on the calling thread's stream. A grid without blocks is no work. */
 template <typename... P, typename... A>
 static enum shoal_status launch(struct device *dev, struct grid g, void (*kernel)(P...), A... args)
 {
@@ -49,7 +49,7 @@ static enum shoal_status launch(struct device *dev, struct grid g, void (*kernel
     c.gridDim = g.blocks;
     c.blockDim = g.threads;
     c.dynamicSmemBytes = g.shared_bytes;
-    c.stream = cuda_of(dev)->stream;
+    c.stream = cuda_stream(dev);
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
     if (g.shared_bytes > SHARED_BYTES)
         TRY_CUDA(cudaFuncSetAttribute((const void *)kernel,

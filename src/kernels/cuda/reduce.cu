@@ -24,25 +24,66 @@ static __global__ void sum_k(double *partial, const float *x, int64_t n, bool sq
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-/* One block: *total = sum of `blocks` values, one a thread. */
+/* The sum of `blocks` values, one a thread of the one block; every thread has it. */
+DEVICE_FN double partial_total(const double *partial, unsigned blocks, double *room)
+{
+    return block_sum(threadIdx.x < blocks ? partial[threadIdx.x] : 0.0, room);
+}
+
 static __global__ void total_k(double *total, const double *partial, unsigned blocks)
 {
     static __shared__ double room[WARP];
-    const double sum = block_sum(threadIdx.x < blocks ? partial[threadIdx.x] : 0.0, room);
+    const double sum = partial_total(partial, blocks, room);
     if (threadIdx.x == 0) *total = sum;
+}
+
+static __global__ void figures_loss_k(struct figures *f, const double *partial, unsigned blocks,
+                                      double over, bool add)
+{
+    static __shared__ double room[WARP];
+    const double sum = partial_total(partial, blocks, room);
+    if (threadIdx.x == 0) f->loss = add ? f->loss + sum / over : sum / over;
+}
+
+static __global__ void figures_norm_k(struct figures *f, const double *partial, unsigned blocks,
+                                      double clip)
+{
+    static __shared__ double room[WARP];
+    const double sum = partial_total(partial, blocks, room), norm = sqrt(sum);
+    if (threadIdx.x != 0) return;
+    const bool finite = isfinite(norm) && isfinite(f->loss), clips = clip > 0.0 && norm > clip;
+    f->sumsq = sum;
+    f->scale = finite ? (float)(clips ? clip / norm : 1.0) : NAN;
+}
+
+/* Partial sums in scratch, and room for one number more behind them. */
+struct partials {
+    double *at;
+    unsigned blocks;
+};
+
+static enum shoal_status sum_blocks(struct device *dev, struct partials *p, const float *x,
+                                    int64_t n, bool squares)
+{
+    p->blocks = (unsigned)at_most(flat_blocks(n), SUM_MAX_BLOCKS);
+    SHOAL_TRY(cuda_scratch(dev, (SUM_MAX_BLOCKS + 1) * sizeof *p->at, &p->at));
+    return launch(dev, grid_of(dim3(p->blocks), dim3(FLAT_THREADS)), sum_k, p->at, x, n, squares,
+                  aligned16(x));
+}
+
+static struct grid one_block(void)
+{
+    return grid_of(dim3(1), dim3(SUM_MAX_BLOCKS));
 }
 
 static enum shoal_status reduce(struct device *dev, double *out, const float *x, int64_t n,
                                 bool squares)
 {
     struct cuda_device *const cuda = cuda_of(dev);
-    const unsigned blocks = (unsigned)at_most(flat_blocks(n), SUM_MAX_BLOCKS);
-    double *partial;
-    SHOAL_TRY(cuda_scratch(dev, (SUM_MAX_BLOCKS + 1) * sizeof *partial, &partial));
-    double *const total = partial + SUM_MAX_BLOCKS;
-    SHOAL_TRY(launch(dev, grid_of(dim3(blocks), dim3(FLAT_THREADS)), sum_k, partial, x, n, squares,
-                     aligned16(x)));
-    SHOAL_TRY(launch(dev, grid_of(dim3(1), dim3(SUM_MAX_BLOCKS)), total_k, total, partial, blocks));
+    struct partials p;
+    SHOAL_TRY(sum_blocks(dev, &p, x, n, squares));
+    double *const total = p.at + SUM_MAX_BLOCKS;
+    SHOAL_TRY(launch(dev, one_block(), total_k, total, p.at, p.blocks));
     TRY_CUDA(
         cudaMemcpyAsync(cuda->total, total, sizeof *total, cudaMemcpyDeviceToHost, cuda->stream));
     TRY_CUDA(cudaStreamSynchronize(cuda->stream));
@@ -58,6 +99,22 @@ enum shoal_status cuda_sum(struct device *dev, double *out, const float *x, int6
 enum shoal_status cuda_sumsq(struct device *dev, double *out, const float *x, int64_t n)
 {
     return reduce(dev, out, x, n, true);
+}
+
+enum shoal_status cuda_figures_loss(struct device *dev, struct figures *f, const float *losses,
+                                    int64_t n, double over, bool add)
+{
+    struct partials p;
+    SHOAL_TRY(sum_blocks(dev, &p, losses, n, false));
+    return launch(dev, one_block(), figures_loss_k, f, p.at, p.blocks, over, add);
+}
+
+enum shoal_status cuda_figures_norm(struct device *dev, struct figures *f, const float *grad,
+                                    int64_t n, double clip)
+{
+    struct partials p;
+    SHOAL_TRY(sum_blocks(dev, &p, grad, n, true));
+    return launch(dev, one_block(), figures_norm_k, f, p.at, p.blocks, clip);
 }
 
 /* ---- columns -----------------------------------------------------------------------------------

@@ -53,9 +53,9 @@ typedef struct cudaLaunchConfig_st {
     cudaStream_t stream;
 } cudaLaunchConfig_t;
 
-/* Run body(call) as every thread of every block. */
-cudaError_t emulated_launch(const cudaLaunchConfig_t *c, const void *kernel,
-                            void (*body)(const void *call), const void *call);
+/* Queue body(call) for every thread of every block; the call is copied. */
+cudaError_t emulated_launch(const cudaLaunchConfig_t *c, void (*body)(const void *call),
+                            const void *call, size_t call_bytes);
 /* Meet the other threads of the block, or of the warp. */
 void emulated_block_barrier(void);
 void emulated_warp_barrier(void);
@@ -74,8 +74,8 @@ template <typename... P, typename... A>
 static cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...),
                                       A &&...args)
 {
-    const auto call = [&]() { kernel(args...); };
-    return emulated_launch(c, (const void *)kernel, emulated_call<decltype(call)>, &call);
+    const auto call = [=]() { kernel(args...); };
+    return emulated_launch(c, emulated_call<decltype(call)>, &call, sizeof call);
 }
 
 static inline void __syncthreads(void)

@@ -1,0 +1,35 @@
+/* emulated.h - what the files of the emulated runtime share, and what tests may ask it. */
+#pragma once
+#include <stddef.h>
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+#include <cuda_runtime.h>
+
+/* runtime.cpp: whether a grid is one that a GPU would run; run every thread of it. One grid at a
+ * time. */
+bool emulated_can_run(const cudaLaunchConfig_t *c);
+void emulated_run(const cudaLaunchConfig_t *c, void (*body)(const void *call), const void *call);
+
+extern "C" {
+#endif
+
+/* streams.cpp: queue body(call) as work of a library's; the call is copied. */
+void emulated_queue(cudaStream_t stream, void (*body)(const void *call), const void *call,
+                    size_t call_bytes);
+
+/* Bytes that are allocated, and the most since emulated_memory_begin. */
+struct emulated_memory {
+    size_t device, device_peak;
+    size_t pinned, pinned_peak;
+};
+struct emulated_memory emulated_memory_now(void);
+void emulated_memory_begin(void);
+/* What a stream has before it. */
+int emulated_queued(cudaStream_t stream);
+/* How often somebody waited for a whole stream, or for all: events are not counted. */
+int emulated_waits(void);
+
+#ifdef __cplusplus
+}
+#endif
