@@ -125,6 +125,30 @@ pytorch_of() {
         > "$OUT/figures/$1.json"
 }
 
+# used: MB of the first GPU in use.
+used() {
+    nvidia-smi --id=0 --query-gpu=memory.used --format=csv,noheader,nounits
+}
+
+# driver_memory: what the GPU holds while a small step runs, beside the tensors: `shoal plan` assumes
+# the driver's share of it.
+driver_memory() {
+    local before most=0 now pid tensors
+    before=$(used) || return 1
+    "$STEP" 2 128 2 100 300 2 bf16 1 100 cuda > "$OUT/driver_step.json" &
+    pid=$!
+    while kill -0 "$pid" 2> /dev/null; do
+        now=$(used) || return 1
+        [ "$now" -le "$most" ] || most=$now
+        sleep 0.05
+    done
+    wait "$pid" || return 1
+    tensors=$(field "$OUT/driver_step.json" device_bytes)
+    printf '{"driver_and_workspace_bytes":%.0f}\n' \
+        "$(awk -v a="$before" -v b="$most" -v t="$tensors" 'BEGIN {print (b - a) * 1048576 - t}')" |
+        tee "$OUT/figures/driver.json"
+}
+
 llmc() {
     # shellcheck disable=SC2086  # a command with its arguments
     $LLMC | tee /dev/stderr | grep -oE '[0-9.]+ tok/s' | sort -n |
@@ -170,6 +194,8 @@ table() {
         awk -v n="$(basename "$file" .json)" -v t="$tokens" -v b="${bytes:-0}" \
             'BEGIN {printf "%-28s %12.0f %12.2f\n", n, t, b * 1e-9}'
     done
+    printf '\n== GPU memory beside tensors (shoal plan assumes 545 MB and 34 MB of workspace)\n'
+    cat "$OUT/figures/driver.json" 2> /dev/null || echo '-'
     printf '\n== Kernels (all in kernels.log)\n'
     grep -E 'peak|copy|attention|adamw|swarm|matmul' "$OUT/kernels.log" 2> /dev/null || true
     printf '\n== Parts\n'
@@ -226,7 +252,7 @@ main() {
     if ! compgen -G '/dev/nvidia[0-9]*' > /dev/null && ! nvidia-smi > /dev/null 2>&1; then
         die "there is no GPU here: no /dev/nvidia0, and nvidia-smi shows none" 3
     fi
-    export -f program exchange sanitizer step_of pytorch_of llmc build
+    export -f program exchange sanitizer step_of pytorch_of llmc build used driver_memory field
     export OUT BUILD PYTHON LLMC ROOT
     find_programs
     export BUILD STEP
@@ -240,6 +266,7 @@ main() {
     else
         skip sanitizer "no compute-sanitizer on PATH"
     fi
+    part driver_memory 30 driver_memory
     part kernels 90 "$(program bench_kernels)" 0 0 0 0 cuda
     training_steps
     table | tee "$OUT/table.txt"

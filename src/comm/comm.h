@@ -160,6 +160,14 @@ enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t byte
 /* Bytes of buffers that comm_sum takes from a device in host memory, and gives back, on a worker
  * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
+/* The same for a device whose memory MPI cannot read: page-locked memory, kept once taken, for the
+ * larger of that sum, in bfloat16 on the wire or not, and a broadcast of n elements; and the
+ * host's.
+ */
+struct comm_staging {
+    int64_t pinned, host;
+};
+struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
  * elements; of a sum, but for the rounding of stripes to whole elements. COMM_MEAN16 sends half. */
 double comm_sum_traffic(int workers, int total, double n);

@@ -43,6 +43,18 @@ int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t 
     return (c.packed + c.received + c.stripe) * (int64_t)sizeof(float);
 }
 
+struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n)
+{
+    const int64_t message = MPI_STAGE_BYTES / (int64_t)sizeof(float);
+    const int64_t whole = comm_min(message, n); /* of a broadcast */
+    const struct cut c = cut_of(workers, n_parts, most, total, n, message);
+    const int64_t out = c.packed + c.chunk > whole ? c.packed + c.chunk : whole;
+    const int64_t in = c.chunk > whole ? c.chunk : whole;
+    if (workers == 1) return (struct comm_staging){0, 0};
+    return (struct comm_staging){.pinned = 2 * (out + in) * (int64_t)sizeof(float),
+                                 .host = (c.received + c.stripe) * (int64_t)sizeof(float)};
+}
+
 double comm_sum_traffic(int workers, int total, double n)
 {
     return (double)sizeof(float) * n * (workers - 1) * ((double)total / workers + 1);

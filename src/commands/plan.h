@@ -43,7 +43,8 @@ struct plan_layout {
     int experts;             /* of the worker that has most */
     struct memory memory;    /* of that worker */
     int64_t machine_bytes;   /* all workers of the fullest machine */
-    bool fits;               /* into this machine, as far as that is known */
+    int64_t device_bytes;    /* of its GPU; 0: it has none */
+    bool fits; /* into this machine, as far as that is known; GPUs are not looked at */
     struct traffic traffic;
     double data_parallel; /* bytes a step of the uncut model; of a replica where they are some */
     double step_s, run_s; /* a step of one expert; the whole run */
@@ -70,6 +71,7 @@ struct plan {
     struct gpt_shape uncut;
     int64_t uncut_params;
     int64_t memory_bytes, free_bytes; /* of this machine; 0: not known */
+    bool gpu;                         /* workers compute on GPUs */
     int cores;
     struct plan_data data;
     struct plan_work work;

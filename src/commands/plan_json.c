@@ -19,6 +19,8 @@ static void json_memory(struct json *j, const struct plan *p)
     for (int i = 0; i < MEMORY_ITEMS; i++)
         json_int(j, memory_item_name((enum memory_item)i), l->memory.bytes[i]);
     json_int(j, "peak", memory_peak(&l->memory));
+    json_int(j, "pinned", memory_total(&l->memory, MEMORY_PINNED));
+    json_int(j, "device", l->device_bytes);
     json_close(j, '}');
     json_open(j, "machine", '{');
     json_int(j, "needed_bytes", l->machine_bytes);

@@ -7,6 +7,7 @@
 #include "commands/plan.h"
 #include "data/data.h"
 #include "evo/operators.h"
+#include "kernels/kernels.h"
 #include "model/flops.h"
 #include "snapshot/index.h"
 #include "snapshot/shard.h"
@@ -135,8 +136,9 @@ struct plan_layout plan_layout_of(const struct plan *p, const struct config *c, 
     l.threads = c->threads > 0 ? c->threads : p->cores / l.on_machine;
     if (l.threads < 1) l.threads = 1;
     /* The last worker is one of those that have most. */
-    const struct memory_place place = {workers - 1, workers, l.threads};
+    const struct memory_place place = {workers - 1, workers, l.threads, p->gpu};
     l.memory = memory_of(c, p->table, place);
+    l.device_bytes = memory_total(&l.memory, MEMORY_DEVICE);
     l.machine_bytes = l.on_machine * memory_peak(&l.memory);
     l.fits = p->memory_bytes == 0 || l.machine_bytes <= p->memory_bytes;
     l.traffic = exchange_traffic(c, p->table, workers);
@@ -181,6 +183,19 @@ static void advise(struct plan *p)
         p->config.train.recompute != RECOMPUTE_NONE && plan_layout_of(p, &c, l->workers).fits;
 }
 
+/* ---- the device ------------------------------------------------------------------------------ */
+
+/* A GPU that is asked for is planned for wherever the plan is made. */
+static bool on_gpu(const struct config *c)
+{
+    char id[1][DEVICE_ID];
+    int count = 0;
+    if (strcmp(c->device, "auto") != 0) return strcmp(c->device, "cuda") == 0;
+    const enum shoal_status st = device_list("cuda", id, 1, &count);
+    if (st != SHOAL_OK) shoal_failure_told();
+    return st == SHOAL_OK && count > 0;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 enum shoal_status plan_make(const struct config *c, const struct plan_request *request,
@@ -193,6 +208,7 @@ enum shoal_status plan_make(const struct config *c, const struct plan_request *r
     p->memory_bytes = machine_memory_bytes();
     p->free_bytes = machine_free_bytes();
     p->cores = machine_cores();
+    p->gpu = on_gpu(c);
     SHOAL_TRY(param_table_create(&shape, &p->table));
     SHOAL_TRY(look_at_data(p));
     count_work(p);

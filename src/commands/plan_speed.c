@@ -41,7 +41,7 @@ static enum shoal_status check_room(const struct plan *p, int threads)
     c.population.layers_per_expert = p->table->shape.layers;
     c.evolution.recombine = false;
     c.evolution.body.attractor = c.evolution.io.attractor = ATTRACT_NONE;
-    const struct memory m = memory_of(&c, p->table, (struct memory_place){0, 1, threads});
+    const struct memory m = memory_of(&c, p->table, (struct memory_place){0, 1, threads, p->gpu});
     const int64_t need = memory_peak(&m);
     SHOAL_CHECK(p->free_bytes == 0 || need <= p->free_bytes, SHOAL_ENOMEM,
                 "plan: measuring a step takes %.2f GB, and only %.2f GB are free; leave out "
@@ -79,8 +79,7 @@ static enum shoal_status open_device(const struct plan *p, int threads, struct d
     const enum shoal_status st = device_open(name, 0, threads, dev);
     if (st == SHOAL_OK || p->request.measure || strcmp(name, "cuda") != 0) return st;
     log_warn("%s", shoal_failure_text());
-    log_warn("plan: times below are those of this machine's CPU; a worker's memory is the same, on "
-             "the device all but buffers and program");
+    log_warn("plan: times below are those of this machine's CPU; memory is that of a GPU");
     shoal_failure_told();
     return device_open("cpu", 0, threads, dev);
 }

@@ -30,6 +30,10 @@ static const struct {
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
+    [MEMORY_WORKSPACE] = {"workspace of products", "cuBLASLt"},
+    [MEMORY_CONTEXT] = {"the driver", "an assumption: it depends on GPU and driver"},
+    [MEMORY_NCCL] = {"NCCL", "an assumption: it depends on links and version"},
+    [MEMORY_STAGE] = {"page-locked", "on the way to and from the GPU"},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
     [MEMORY_SNAPSHOT] = {"buffers of files", "while one is written"},
     [MEMORY_STAGING] = {"copies of experts", "for files written beside training (snapshot.async)"},
@@ -110,6 +114,15 @@ static void print_advice(const struct plan *p)
                "experts, or use more workers\n");
 }
 
+static void print_items(const struct memory *m, enum memory_kind kind, const char *activations)
+{
+    for (int i = 0; i < MEMORY_ITEMS; i++) {
+        const double bytes = (double)m->bytes[i];
+        if (bytes > 0 && memory_kind(m, (enum memory_item)i) == kind)
+            row_bytes(items[i].name, bytes, items[i].note ? items[i].note : activations);
+    }
+}
+
 static void print_memory(const struct plan *p)
 {
     const struct plan_layout *l = &p->layout;
@@ -118,13 +131,16 @@ static void print_memory(const struct plan *p)
     (void)snprintf(activations, sizeof activations, "%d sequence%s of %d tokens, recompute %s",
                    setup.batch, plural(setup.batch), setup.context,
                    recompute_names[setup.recompute]);
-    printf("\nMemory of a worker (%d worker%s; at most %d expert%s, %d thread%s each; %s)\n",
-           l->workers, plural(l->workers), l->experts, plural(l->experts), l->threads,
-           plural(l->threads), precision_names[setup.precision]);
-    for (int i = 0; i < MEMORY_ITEMS; i++) {
-        const double bytes = (double)l->memory.bytes[i];
-        if (bytes > 0) row_bytes(items[i].name, bytes, items[i].note ? items[i].note : activations);
+    printf("\nMemory of a worker%s (%d worker%s; at most %d expert%s, %d thread%s each; %s)\n",
+           p->gpu ? "'s GPU" : "", l->workers, plural(l->workers), l->experts, plural(l->experts),
+           l->threads, plural(l->threads), precision_names[setup.precision]);
+    if (p->gpu) {
+        print_items(&l->memory, MEMORY_DEVICE, activations);
+        row_bytes("on the GPU", (double)l->device_bytes, "");
+        printf("\nMemory of a worker on its machine\n");
     }
+    print_items(&l->memory, MEMORY_PINNED, activations);
+    print_items(&l->memory, MEMORY_HOST, activations);
     row_bytes("at its peak", (double)memory_peak(&l->memory),
               l->memory.bytes[MEMORY_EXCHANGE] > 0 ? "the two buffers take turns" : "");
     print_need(p);
@@ -230,7 +246,7 @@ static void print_layout(const struct plan *p, int workers)
 {
     const struct plan_layout l = plan_layout_of(p, &p->config, workers);
     char memory[FORMAT_WORD], machine[FORMAT_WORD], step[FORMAT_WORD], time[FORMAT_WORD];
-    format_bytes(memory, (double)memory_peak(&l.memory));
+    format_bytes(memory, (double)(p->gpu ? l.device_bytes : memory_peak(&l.memory)));
     format_bytes(machine, (double)l.machine_bytes);
     format_bytes(step, l.traffic.per_step);
     format_duration(time, l.run_s);
@@ -250,8 +266,8 @@ static void print_layouts(const struct plan *p)
     if (experts == 1) return;
     printf("\nWorkers on %d machine%s%s\n", p->request.machines, plural(p->request.machines),
            p->memory_bytes > 0 ? " (!: more than this one has)" : "");
-    printf("  %7s %8s %10s %10s  %10s %10s %8s\n", "workers", "experts", "memory", "machine",
-           "sent/step", "of data p.", "time");
+    printf("  %7s %8s %10s %10s  %10s %10s %8s\n", "workers", "experts", p->gpu ? "GPU" : "memory",
+           "machine", "sent/step", "of data p.", "time");
     for (int workers = 1; workers < experts; workers *= 2)
         print_layout(p, workers);
     print_layout(p, experts);

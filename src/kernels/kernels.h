@@ -58,6 +58,24 @@ enum { DEVICE_ID = 48 }; /* bytes of an identity, its final 0 included */
 enum shoal_status device_list(const char *name, char (*id)[DEVICE_ID], int most, int *count);
 /* Host memory that the libraries of all backends in this build take in every process. */
 int64_t device_libraries_bytes(void);
+/* A learning or judging model, as far as its shape decides what a GPU keeps beside its tensors. */
+struct device_work {
+    int64_t rows, context;      /* B*T, T */
+    int64_t width, qkv, hidden; /* C, W, F */
+    int64_t heads;              /* NH */
+    enum dtype act;
+    bool learns, biases, gelu, rope;
+};
+/* What a GPU takes beside what is allocated by device_alloc and device_alloc_pinned, in bytes. */
+struct device_needs {
+    int64_t context;   /* the driver's: a figure, see kernels/cuda/memory.c */
+    int64_t workspace; /* of matrix products */
+    int64_t scratch;   /* of kernels: of the one that needs most. cuBLASLt is taken to have every
+                        * product that is asked for fused; where it has not, this grows. */
+    int64_t pinned;    /* host memory */
+};
+/* Pure: works without a GPU, and in a build without CUDA. */
+struct device_needs device_gpu_needs(const struct device_work *w);
 void device_close(struct device **dev);
 const char *device_name(const struct device *dev);
 /* "cpu, 2 threads, avx512_core_bf16" or "cuda:0, NVIDIA H200, 150.1 GB, compute capability 9.0":

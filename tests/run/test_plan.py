@@ -218,9 +218,21 @@ class Plan(RunTest):
         self.assertEqual(sorted(self.dir.rglob("*")), before)
 
     def test_for_a_device_that_is_elsewhere(self):
-        """Planned on a laptop: the memory is the same; real steps cannot be timed."""
-        here, there = (self.plan(self.config, [f"device={device}"]) for device in ("cpu", "cuda"))
-        self.assertEqual(there["memory"], here["memory"])
+        """Planned on a laptop: slabs are the same and on the GPU; real steps cannot be timed."""
+        here, there = (self.plan(self.config, [f"device={device}"])["memory"]
+                       for device in ("cpu", "cuda"))
+        for item in ("weights", "moments", "gradients", "activations", "mean", "batch"):
+            self.assertEqual(there[item], here[item], item)
+        self.assertEqual((here["device"], here["pinned"], here["driver_context"]), (0, 0, 0))
+        on_host = ("batch", "exchange_buffers", "snapshot_buffers", "program", "pinned_stage")
+        sums = ("peak", "pinned", "device")
+        self.assertEqual(there["device"], sum(n for item, n in there.items()
+                                              if item not in (*on_host, *sums)))
+        self.assertGreater(there["driver_context"], 100e6)
+        self.assertLess(there["peak"], here["peak"])
+        shown = self.command(self.config, ["device=cuda"]).stdout
+        self.assertIn("Memory of a worker's GPU", shown)
+        self.assertIn("on the GPU", shown)
         done = self.command(self.config, ["device=cuda"])
         if done.stderr:  # no GPU here, or a build without CUDA
             self.assertIn("warning: plan: times below are those of this machine's CPU", done.stderr)

@@ -213,7 +213,8 @@ enum shoal_status cuda_attention_grad(struct device *dev, struct view dqkv, stru
 {
     const struct heads h = heads_of(qkv, shape);
     float *delta;
-    SHOAL_TRY(cuda_scratch(dev, (size_t)(h.batch * h.count * h.context) * sizeof *delta, &delta));
+    SHOAL_TRY(
+        cuda_scratch(dev, (size_t)scratch_attention_grad(h.batch, h.count, h.context), &delta));
     SHOAL_TRY(make_delta(dev, delta, dout, out, &h));
     if (!tiles_cover(qkv, &h))
         return attention_plain_grad(dev, &h, dqkv, dout, (const float *)stats.data, delta, qkv);

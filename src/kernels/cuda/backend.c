@@ -116,7 +116,7 @@ static enum shoal_status acquire(struct cuda_device *cuda)
     TRY_CUDA(cudaSetDevice(cuda->index));
     SHOAL_TRY(describe(cuda));
     TRY_CUDA(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-    TRY_CUDA(cudaMallocHost((void **)&cuda->total, sizeof *cuda->total));
+    TRY_CUDA(cudaMallocHost((void **)&cuda->total, CUDA_TOTAL_BYTES));
     TRY_CUDA(cudaMalloc(&cuda->workspace, CUDA_WORKSPACE_BYTES));
     for (int m = 0; m < DEVICE_MARKS; m++) /* who waits sleeps: it is for a whole step */
         TRY_CUDA(cudaEventCreateWithFlags(&cuda->mark[m],
@@ -187,13 +187,14 @@ enum shoal_status cuda_scratch(struct device *dev, size_t bytes, void *out)
     struct cuda_device *const cuda = cuda_of(dev);
     SHOAL_ASSERT(cuda_stream(dev) == cuda->stream); /* there is one, and it is not the lane's */
     if (bytes > cuda->scratch_bytes || !cuda->scratch) {
-        void *larger = NULL;
-        SHOAL_TRY(allocate(dev, bytes, "kernel scratch", &larger));
-        const cudaError_t code = cudaStreamSynchronize(cuda->stream); /* the old one is in use */
-        if (cuda->scratch) (void)cudaFree(cuda->scratch);
-        cuda->scratch = larger;
+        /* The old one goes first, so that there is never more than the largest. It may be in use.
+         */
+        TRY_CUDA(cudaStreamSynchronize(cuda->stream));
+        if (cuda->scratch) TRY_CUDA(cudaFree(cuda->scratch));
+        cuda->scratch = NULL;
+        cuda->scratch_bytes = 0;
+        SHOAL_TRY(allocate(dev, bytes, "kernel scratch", &cuda->scratch));
         cuda->scratch_bytes = bytes;
-        TRY_CUDA(code);
     }
     memcpy(out, &cuda->scratch, sizeof cuda->scratch);
     return SHOAL_OK;

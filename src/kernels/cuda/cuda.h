@@ -7,6 +7,7 @@
 #define SHOAL_KERNELS_PRIVATE
 #include <cuda_runtime_api.h>
 #include <pthread.h>
+#include "kernels/cuda/scratch.h"
 #include "kernels/kernels_impl.h"
 
 struct gemm_plans; /* gemm.c */
@@ -35,8 +36,6 @@ struct cuda_device {
     struct beside beside;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
-
-enum { CUDA_WORKSPACE_BYTES = 32 << 20 };
 
 static inline struct cuda_device *cuda_of(struct device *dev)
 {

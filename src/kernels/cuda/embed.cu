@@ -45,7 +45,7 @@ enum shoal_status cuda_embed(struct device *dev, struct view out, struct view to
 /* ---- sorting rows by token ---------------------------------------------------------------------
  */
 
-enum { DIGITS = 256, DIGIT_BITS = 8, SORT_CHUNK = 1024 };
+enum { DIGITS = SORT_DIGITS, DIGIT_BITS = 8 };
 
 /* Rows and their tokens before and after a pass. order NULL: rows in their first order. */
 struct sorting {
@@ -126,7 +126,7 @@ static enum shoal_status sort_pass(struct device *dev, struct sorting s)
 /* ---- adding rows of one token ------------------------------------------------------------------
  */
 
-enum { SEGMENT = 64, ADD_THREADS = 128 };
+enum { SEGMENT = ADD_SEGMENT, ADD_THREADS = 128 };
 
 struct adding {
     float *dwte;
@@ -207,17 +207,16 @@ struct embed_scratch {
 static enum shoal_status take_scratch(struct device *dev, struct embed_scratch *to, int64_t rows,
                                       int64_t cols)
 {
-    const int64_t list = parts_of(rows, 64) * 64, partial = parts_of(rows, SEGMENT) * cols;
-    const int64_t places = DIGITS * parts_of(rows, SORT_CHUNK);
+    const int64_t list = embed_list(rows), partial = embed_partial(rows, cols);
     char *at;
-    SHOAL_TRY(cuda_scratch(dev, (size_t)(4 * list + places + 2 * partial) * sizeof(float), &at));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_embed_grad(rows, cols), &at));
     int32_t *const lists = (int32_t *)(void *)at;
     for (int i = 0; i < 2; i++) {
         to->token[i] = lists + 2 * i * list;
         to->order[i] = to->token[i] + list;
     }
     to->places = lists + 4 * list;
-    to->head = (float *)(void *)(to->places + places);
+    to->head = (float *)(void *)(to->places + embed_places(rows));
     to->tail = to->head + partial;
     return SHOAL_OK;
 }

@@ -126,10 +126,9 @@ static bool has_gelu(const struct gemm *g)
     return g->epilogue == GEMM_GELU || g->epilogue == GEMM_GELU_GRAD;
 }
 
-/* Whether fusing is worth asking for. GELU's matrix on the side wants rows of whole 16 bytes. */
 static bool may_fuse(const struct gemm *g)
 {
-    return !has_gelu(g) || (g->out == DTYPE_BF16 && g->n % 8 == 0);
+    return product_may_fuse(has_gelu(g), g->out, g->n);
 }
 
 static enum shoal_status set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t what,
@@ -335,7 +334,7 @@ static enum shoal_status run_split(struct device *dev, const struct gemm_plan *p
                                    const struct gemm *g, const struct gemm_data *d)
 {
     float *product;
-    SHOAL_TRY(cuda_scratch(dev, (size_t)(g->m * g->n) * sizeof *product, &product));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_product(g->m, g->n), &product));
     if (p->mode == PLAN_OWN)
         SHOAL_TRY(gemm_plain(dev, product, g, d));
     else
@@ -351,7 +350,7 @@ static enum shoal_status typed_bias(struct device *dev, const struct gemm *g, co
     *out = bias;
     if (!bias || g->out == DTYPE_F32 || !may_fuse(g)) return SHOAL_OK;
     memcpy(&exact, &bias, sizeof exact); /* views are not const */
-    SHOAL_TRY(cuda_scratch(dev, (size_t)g->n * dtype_bytes(g->out), &rounded));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_bias(g->out, g->n), &rounded));
     *out = rounded;
     return cuda_convert(dev, view_make(rounded, g->out, g->n, 1),
                         view_make(exact, DTYPE_F32, g->n, 1));

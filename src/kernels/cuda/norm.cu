@@ -80,7 +80,7 @@ enum shoal_status cuda_norm(struct device *dev, struct view out, struct view mea
 /* ---- backward: a block owns some rows, one after the other; a thread owns columns --------------
  */
 
-enum { GRAD_THREADS = 256, GRAD_LEAST_ROWS = 16, GRAD_MAX_BLOCKS = 512 };
+enum { GRAD_THREADS = 256 };
 
 struct norm_grad {
     float *dx;
@@ -175,7 +175,7 @@ enum shoal_status cuda_norm_grad(struct device *dev, struct view dx, struct view
                                  struct view gain)
 {
     const int64_t rows = x.dim[0], cols = x.dim[1];
-    const int64_t step = rows_per_block(rows, GRAD_LEAST_ROWS, GRAD_MAX_BLOCKS);
+    const int64_t step = norm_block_rows(rows);
     const int64_t blocks = parts_of(rows, step);
     const size_t sums_bytes = (size_t)(2 * cols) * sizeof(float);
     const bool shared = sums_bytes + 1024 <= SHARED_BYTES;
@@ -192,7 +192,7 @@ enum shoal_status cuda_norm_grad(struct device *dev, struct view dx, struct view
                           false};
     t.wide = cols % 4 == 0 && aligned16(t.dx) && aligned16(t.dx16) && aligned16(t.x) &&
              aligned16(t.gain) && aligned16(dout.data);
-    SHOAL_TRY(cuda_scratch(dev, (size_t)blocks * sums_bytes, &t.partial));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_norm_grad(rows, cols), &t.partial));
     const struct grid g =
         grid_of(dim3((unsigned)blocks), dim3(GRAD_THREADS), shared ? sums_bytes : 0);
     if (dout.dtype == DTYPE_BF16)

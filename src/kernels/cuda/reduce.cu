@@ -6,8 +6,6 @@
 /* ---- a whole slab, in double precision ---------------------------------------------------------
  */
 
-enum { SUM_MAX_BLOCKS = 512 };
-
 /* partial[block] = sum of the block's share; a thread adds every (blocks * threads)-th four. */
 static __global__ void sum_k(double *partial, const float *x, int64_t n, bool squares, bool wide)
 {
@@ -120,7 +118,7 @@ enum shoal_status cuda_figures_norm(struct device *dev, struct figures *f, const
 /* ---- columns -----------------------------------------------------------------------------------
  */
 
-enum { COLUMN_LANES = 32, COLUMN_ROWS = 8, COLUMN_LEAST_ROWS = 64, COLUMN_MAX_BLOCKS = 256 };
+enum { COLUMN_LANES = 32, COLUMN_ROWS = 8 };
 
 /* A block owns 32 columns; thread (c, r) adds rows r, r + 8, ... of column c, then thread (c, 0)
  * adds the eight sums in order. All threads call it; the result is thread (c, 0)'s. */
@@ -176,12 +174,12 @@ enum shoal_status cuda_add_partials(struct device *dev, float *to, const float *
 enum shoal_status cuda_add_column_sums(struct device *dev, float *to, const void *x, bool x16,
                                        int64_t rows, int64_t cols)
 {
-    const int64_t step = rows_per_block(rows, COLUMN_LEAST_ROWS, COLUMN_MAX_BLOCKS);
+    const int64_t step = column_block_rows(rows);
     const int64_t blocks = parts_of(rows, step);
     const struct grid g = grid_of(dim3((unsigned)parts_of(cols, COLUMN_LANES), (unsigned)blocks),
                                   dim3(COLUMN_LANES, COLUMN_ROWS));
     float *partial;
-    SHOAL_TRY(cuda_scratch(dev, (size_t)(blocks * cols) * sizeof *partial, &partial));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_columns(rows, cols), &partial));
     if (x16)
         SHOAL_TRY(launch(dev, g, column_sums_k<half_bits>, partial, (const half_bits *)x, rows,
                          cols, step));

@@ -49,7 +49,7 @@ enum shoal_status cuda_rope(struct device *dev, struct view qkv, struct attentio
     const int64_t turned = shape.heads + shape.kv_heads, size = width / (turned + shape.kv_heads);
     const int64_t half = size / 2, pairs = turned * half;
     float *table;
-    SHOAL_TRY(cuda_scratch(dev, (size_t)(context * size) * sizeof *table, &table));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_rope(context, size), &table));
     SHOAL_TRY(
         launch(dev, rope_grid(context * half), angles_k, table, context, half, first, theta, back));
     if (qkv.dtype == DTYPE_BF16)
