@@ -13,9 +13,9 @@
 struct comm;
 struct device;
 
-enum { COMM_MAX_RECORD = 40 << 10 };   /* bytes of a record */
-enum { COMM_CHUNK_BYTES = 256 << 20 }; /* largest message that slabs are cut into */
-enum { COMM_CHUNK_LIMIT = 1 << 30 };   /* it stays under, whatever is set */
+enum { COMM_MAX_RECORD = 40 << 10 };  /* bytes of a record */
+enum { COMM_CHUNK_BYTES = 16 << 20 }; /* largest message that slabs are cut into */
+enum { COMM_CHUNK_LIMIT = 1 << 30 };  /* it stays under, whatever is set */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);
