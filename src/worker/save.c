@@ -34,7 +34,8 @@ struct save {
     int next;              /* own experts from here on are not in a slot yet */
     bool failed;           /* one of its shards was not written */
     bool best_failed;      /* best.h5 is not what it should be */
-    double stall_s;        /* not yet reported */
+    double stall_s;        /* not yet reported, but for the one that goes on */
+    double since_s;        /* when it began */
 };
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -65,6 +66,20 @@ void worker_save_destroy(struct worker *w)
     mem_free(s->slot);
     mem_free(s);
     w->save = NULL;
+}
+
+/* ---- how long training waits ----------------------------------------------------------------- */
+
+static void stall_begin(struct save *s)
+{
+    s->since_s = clock_now_s();
+}
+
+static void stall_end(struct save *s)
+{
+    const double now_s = clock_now_s();
+    s->stall_s += now_s - s->since_s;
+    s->since_s = now_s;
 }
 
 /* ---- saying what became of a file ------------------------------------------------------------ */
@@ -202,21 +217,21 @@ static enum shoal_status save_next(struct worker *w)
 enum shoal_status worker_save_poll(struct worker *w)
 {
     struct save *s = w->save;
-    const double start_s = clock_now_s();
+    stall_begin(s);
     SHOAL_TRY(settle(w, false));
     while (s->next < w->n_own && s->used < s->n_slots)
         SHOAL_TRY(save_next(w));
-    s->stall_s += clock_now_s() - start_s;
+    stall_end(s);
     return SHOAL_OK;
 }
 
 enum shoal_status worker_save_before(struct worker *w, int own)
 {
     struct save *s = w->save;
-    const double start_s = clock_now_s();
+    stall_begin(s);
     while (s->next <= own && s->next < w->n_own)
         SHOAL_TRY(save_next(w));
-    s->stall_s += clock_now_s() - start_s;
+    stall_end(s);
     return SHOAL_OK;
 }
 
@@ -224,10 +239,10 @@ enum shoal_status worker_save_drain(struct worker *w)
 {
     struct save *s = w->save;
     SHOAL_TRY(worker_save_before(w, w->n_own));
-    const double start_s = clock_now_s();
+    stall_begin(s);
     while (s->used > 0)
         SHOAL_TRY(settle(w, true));
-    s->stall_s += clock_now_s() - start_s;
+    stall_end(s);
     return SHOAL_OK;
 }
 
@@ -250,14 +265,14 @@ enum shoal_status worker_write_shards(struct worker *w, int64_t step)
 {
     struct save *s = w->save;
     SHOAL_TRY(worker_save_drain(w)); /* at most one snapshot at a time */
-    const double start_s = clock_now_s();
+    stall_begin(s);
     s->step = step;
     s->next = 0;
     s->failed = check_room(w) != SHOAL_OK;
     if (s->failed) warn("a snapshot");
     while (s->next < w->n_own && (!s->writer || s->failed || s->used < s->n_slots))
         SHOAL_TRY(save_next(w));
-    s->stall_s += clock_now_s() - start_s;
+    stall_end(s);
     return SHOAL_OK;
 }
 
@@ -298,7 +313,10 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
         info.tokens *= experts; /* what its parents learned, it has seen */
         info.parent = -1;
     }
-    return save_weights(w, &info, is_mean ? w->mean.weights : e->weights);
+    stall_begin(w->save);
+    SHOAL_TRY(save_weights(w, &info, is_mean ? w->mean.weights : e->weights));
+    stall_end(w->save);
+    return SHOAL_OK;
 }
 
 enum shoal_status worker_save_end(struct worker *w)

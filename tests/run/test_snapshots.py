@@ -41,6 +41,9 @@ class Snapshots(RunTest):
                 self.assertTrue((a["params/wte/weight"][()] == b["params/wte/weight"][()]).all())
             self.assert_good(beside, 3)
             self.assert_good(waiting, 3)
+            # Whoever waits for the disk says so with the snapshot it waited for.
+            for event in events(waiting, "snapshot"):
+                self.assertGreater(event["stall_s"], 0.02 * event["seconds"])
 
     def test_a_snapshot_at_every_judging(self):
         """As close upon each other as they can be: none is dropped."""
