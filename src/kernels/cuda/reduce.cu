@@ -64,7 +64,7 @@ static enum shoal_status sum_blocks(struct device *dev, struct partials *p, cons
                                     int64_t n, bool squares)
 {
     p->blocks = (unsigned)at_most(flat_blocks(n), SUM_MAX_BLOCKS);
-    SHOAL_TRY(cuda_scratch(dev, (SUM_MAX_BLOCKS + 1) * sizeof *p->at, &p->at));
+    SHOAL_TRY(cuda_scratch(dev, (size_t)scratch_sum(), &p->at));
     return launch(dev, grid_of(dim3(p->blocks), dim3(FLAT_THREADS)), sum_k, p->at, x, n, squares,
                   aligned16(x));
 }
