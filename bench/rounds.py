@@ -30,7 +30,7 @@ SHAPES = {  # name: configuration, further options, steps, steps between judging
     "gpt2-124m-2x6": ("gpt2-124m-2x6.yaml", SMALL, 40, 100),
 }
 CADENCES = {
-    "as configured": {},
+    "delay 0": {"evolution.delay": 0},
     "delay 1": {"evolution.delay": 1},
     "auto": {"evolution.every": "auto"},
     "auto, delay 1": {"evolution.every": "auto", "evolution.delay": 1},

@@ -21,7 +21,7 @@
 
 /* A snapshot that was ordered. */
 struct shards {
-    bool ordered; /* ever, in this session */
+    bool ordered; /* ever, since the start or resumption */
     bool waiting; /* not all shards are on disk yet */
     bool failed;  /* one of them will not be */
     int n_told;

@@ -97,10 +97,24 @@ static int choose(const struct worker *w, const struct evo_rule *rule)
     return there ? member : -1;
 }
 
+/* What travels as a difference needs all of the judging's mean on every worker. After a resumption
+ * there is none yet, and the fragments of this round would be just a part of it. */
+static enum shoal_status restore_base(struct worker *w)
+{
+    struct round *const r = &w->round;
+    const struct range whole = {0, w->table->n_params};
+    if (!r->judged || r->mean_fresh || w->cfg->evolution.wire == WIRE_F32) return SHOAL_OK;
+    if (live_next(&r->live, 0, w->cfg->population.experts) < 0) return SHOAL_OK;
+    SHOAL_TRY(worker_mean(w, &r->live, whole, false, false));
+    r->mean_fresh = true;
+    return SHOAL_OK;
+}
+
 enum shoal_status worker_fetch(struct worker *w)
 {
     struct pull *const pull = w->round.pull;
     SHOAL_TRY(find_live(w));
+    SHOAL_TRY(restore_base(w));
     for (int g = 0; g < 2; g++)
         pull[g].member = choose(w, pull[g].rule);
     if (is_whole_mean(w)) return fetch_whole_mean(w);

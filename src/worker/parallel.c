@@ -36,6 +36,9 @@ enum shoal_status parallel_create(struct worker *w)
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->grads, "a list of gradients", &p->grads));
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(device_alloc(w->dev, bytes, "a replica's gradients", &p->grads[i]));
+    /* Nobody has to ask in every step. */
+    for (int k = 0; k < w->cfg->population.experts; k++)
+        w->parts_of[worker_of_expert(k, w->workers, w->cfg->population.experts)]++;
     return SHOAL_OK;
 }
 
@@ -76,8 +79,13 @@ static enum shoal_status average(struct worker *w, double *loss)
     double sum = 0;
     memset(p->losses, 0, (size_t)experts * sizeof *p->losses);
     SHOAL_TRY(own_gradients(w));
-    SHOAL_TRY(comm_sum(w->comm, gpt_grads(w->gpt), (const float *const *)p->grads, w->n_own,
-                       w->table->n_params));
+    const struct comm_exchange x = {.kind = COMM_SUM,
+                                    .n = w->table->n_params,
+                                    .out = gpt_grads(w->gpt),
+                                    .parts = (const float *const *)p->grads,
+                                    .n_parts = w->n_own,
+                                    .parts_of = w->parts_of};
+    SHOAL_TRY(comm_exchange(w->comm, &x));
     SHOAL_TRY(comm_sum_values(w->comm, p->losses, experts));
     for (int k = 0; k < experts; k++)
         sum += p->losses[k];

@@ -251,11 +251,10 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
     SHOAL_ASSERT(!w->round.pending);
     prepare(w, order, step, judged);
     SHOAL_TRY(begin(w));
+    const bool at_once = w->cfg->evolution.delay == 0;
+    if (at_once && moves(&w->round)) SHOAL_TRY(apply_all(w));
     w->round.stall_s = clock_now_s() - w->round.begun_s;
-    if (w->cfg->evolution.delay > 0) return SHOAL_OK;
-    if (moves(&w->round)) SHOAL_TRY(apply_all(w));
-    w->round.stall_s = clock_now_s() - w->round.begun_s;
-    return worker_round_done(w, step);
+    return at_once ? worker_round_done(w, step) : SHOAL_OK;
 }
 
 enum shoal_status worker_round_due(struct worker *w, struct own *own, int64_t step)

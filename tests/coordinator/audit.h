@@ -16,7 +16,7 @@ struct audit {
     bool best_lost;      /* best.h5 is not the champion's */
     int64_t *next_round; /* owned; of each worker: index into the oracle's rounds */
 
-    /* of this session */
+    /* since the last start */
     bool any_order, stopped, finished;
     struct order last;                    /* no mere call to halt */
     enum wish wish;                       /* not granted yet */

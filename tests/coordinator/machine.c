@@ -72,3 +72,31 @@ struct actions machine_write(struct coordinator_state *s, int experts, int64_t s
     }
     return actions;
 }
+
+const struct machine_shape machine_plain = {
+    .experts = 3, .recombine = true, .steps = 100, .every = 10, .judge = 40, .snapshot_every = 80};
+
+void machine_check_order(const struct actions *a, struct machine_order e)
+{
+    assert_true(a->send);
+    assert_int_equal(a->order.step, e.step);
+    assert_int_equal(a->order.until, e.until);
+    assert_int_equal(a->order.best, e.best);
+    assert_int_equal(a->order.save_best, e.save_best);
+    assert_int_equal(a->order.round, e.round);
+    assert_int_equal(a->order.snapshot, e.snapshot);
+    assert_int_equal(a->order.stop, e.stop);
+}
+
+struct coordinator_state *machine_resumed(const struct coordinator_state *s,
+                                          const struct machine_shape *shape)
+{
+    struct config c;
+    struct standing standing;
+    struct coordinator_state *again;
+    int64_t n;
+    const struct judging *rows = coordinator_snapshot(s, &standing, &n);
+    machine_config(&c, shape);
+    assert_int_equal(coordinator_state_create(&c, &standing, rows, n, &again), SHOAL_OK);
+    return again;
+}

@@ -10,6 +10,20 @@ struct machine_shape {
     double minutes;
 };
 
+/* Three experts and their mean, 100 steps judged every 40. */
+extern const struct machine_shape machine_plain;
+
+/* What matters of an order. */
+struct machine_order {
+    int64_t step, until;
+    int best, save_best, round, snapshot, stop;
+};
+/* There is an order, and it is this one. */
+void machine_check_order(const struct actions *a, struct machine_order e);
+/* A machine that begins from the newest snapshot of s, as an index would keep it. */
+struct coordinator_state *machine_resumed(const struct coordinator_state *s,
+                                          const struct machine_shape *shape);
+
 void machine_config(struct config *c, const struct machine_shape *shape);
 struct coordinator_state *machine_new(const struct machine_shape *shape);
 /* Give the first event. */

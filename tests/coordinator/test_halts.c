@@ -6,41 +6,6 @@
 #include "coordinator/machine.h"
 #include "base/status.h"
 
-/* Three experts and their mean, 100 steps judged every 40. */
-static const struct machine_shape plain = {
-    .experts = 3, .recombine = true, .steps = 100, .every = 10, .judge = 40, .snapshot_every = 80};
-
-struct expected {
-    int64_t step, until;
-    int best, save_best, round, snapshot, stop;
-};
-
-static void check_order(const struct actions *a, struct expected e)
-{
-    assert_true(a->send);
-    assert_int_equal(a->order.step, e.step);
-    assert_int_equal(a->order.until, e.until);
-    assert_int_equal(a->order.best, e.best);
-    assert_int_equal(a->order.save_best, e.save_best);
-    assert_int_equal(a->order.round, e.round);
-    assert_int_equal(a->order.snapshot, e.snapshot);
-    assert_int_equal(a->order.stop, e.stop);
-}
-
-/* The state of a machine at its newest snapshot, as an index would keep it. */
-static struct coordinator_state *resumed(const struct coordinator_state *s,
-                                         const struct machine_shape *shape)
-{
-    struct config c;
-    struct standing standing;
-    struct coordinator_state *again;
-    int64_t n;
-    const struct judging *rows = coordinator_snapshot(s, &standing, &n);
-    machine_config(&c, shape);
-    assert_int_equal(coordinator_state_create(&c, &standing, rows, n, &again), SHOAL_OK);
-    return again;
-}
-
 static struct actions wish_for(struct coordinator_state *s, enum wish wish)
 {
     const struct event event = {.kind = EVENT_WISH, .wish = wish};
@@ -63,7 +28,7 @@ static struct actions say_count(struct coordinator_state *s, enum report_kind ki
 static void wishes_are_granted_at_halts(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     struct standing standing;
     int64_t n;
     assert_true(wish_for(s, WISH_STOP).late); /* before the start */
@@ -76,8 +41,8 @@ static void wishes_are_granted_at_halts(void **state)
     assert_true(say_count(s, REPORT_HALTED, 0, 1).late);
     assert_true(say_count(s, REPORT_HALTED, 40, 1).late);
     a = say_count(s, REPORT_HALTED, 20, 1);
-    check_order(&a,
-                (struct expected){.step = 20, .until = 40, .best = 1, .round = 1, .snapshot = 1});
+    machine_check_order(
+        &a, (struct machine_order){.step = 20, .until = 40, .best = 1, .round = 1, .snapshot = 1});
     assert_false(a.order.halt || a.order.judged);
     assert_true(say_count(s, REPORT_HALTED, 20, 1).late);
     assert_true(say_count(s, REPORT_WISH, 20, WISH_SNAPSHOT).late); /* granted */
@@ -87,18 +52,18 @@ static void wishes_are_granted_at_halts(void **state)
     assert_false(say_count(s, REPORT_HALTED, 30, 1).send); /* the shards of step 20 come first */
     a = machine_write(s, 3, 20);
     assert_true(a.commit_step == 20 && !a.finished);
-    check_order(&a,
-                (struct expected){.step = 30, .until = 30, .best = 1, .snapshot = 1, .stop = 1});
+    machine_check_order(
+        &a, (struct machine_order){.step = 30, .until = 30, .best = 1, .snapshot = 1, .stop = 1});
     (void)coordinator_snapshot(s, &standing, &n);
     assert_true(standing.step == 20 && standing.judged_step == 0 && !standing.round_done && n == 1);
     a = machine_write(s, 3, 30);
     assert_true(a.commit && a.commit_step == 30 && a.finished);
     assert_true(wish_for(s, WISH_STOP).late);
 
-    struct coordinator_state *again = resumed(s, &plain);
+    struct coordinator_state *again = machine_resumed(s, &machine_plain);
     a = machine_start(again);
     /* Its round is not one after a judging. */
-    check_order(&a, (struct expected){.step = 30, .until = 40, .best = 1, .round = 1});
+    machine_check_order(&a, (struct machine_order){.step = 30, .until = 40, .best = 1, .round = 1});
     assert_false(a.order.judged);
     coordinator_state_destroy(&again);
     coordinator_state_destroy(&s);
@@ -107,26 +72,26 @@ static void wishes_are_granted_at_halts(void **state)
 static void wishes_are_granted_at_judgings(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.eval_every = 80;
     struct coordinator_state *s = machine_new(&shape);
     (void)machine_start(s);
     assert_true(wish_for(s, WISH_SNAPSHOT).order.halt);
     struct actions a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
-    check_order(
-        &a, (struct expected){.until = 40, .best = 1, .save_best = 1, .round = 1, .snapshot = 1});
+    machine_check_order(&a, (struct machine_order){
+                                .until = 40, .best = 1, .save_best = 1, .round = 1, .snapshot = 1});
     (void)machine_write(s, 3, 0);
     a = wish_for(s, WISH_SNAPSHOT);
     assert_true(a.send && a.order.halt);
     assert_false(wish_for(s, WISH_STOP).send); /* news, but the workers are asked already */
     a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 40, 0.0);
-    check_order(&a,
-                (struct expected){.step = 40, .until = 40, .best = 1, .snapshot = 1, .stop = 1});
+    machine_check_order(
+        &a, (struct machine_order){.step = 40, .until = 40, .best = 1, .snapshot = 1, .stop = 1});
     assert_false(a.order.eval); /* there is no time to lose */
     (void)machine_write(s, 3, 40);
-    struct coordinator_state *again = resumed(s, &shape);
+    struct coordinator_state *again = machine_resumed(s, &shape);
     a = machine_start(again);
-    check_order(&a, (struct expected){.step = 40, .until = 80, .best = 1, .round = 1});
+    machine_check_order(&a, (struct machine_order){.step = 40, .until = 80, .best = 1, .round = 1});
     assert_true(a.order.judged);
     coordinator_state_destroy(&again);
     coordinator_state_destroy(&s);

@@ -8,56 +8,36 @@
 #include "coordinator/machine.h"
 #include "base/status.h"
 
-/* Three experts and their mean, 100 steps judged every 40. */
-static const struct machine_shape plain = {
-    .experts = 3, .recombine = true, .steps = 100, .every = 10, .judge = 40, .snapshot_every = 80};
-
-struct expected {
-    int64_t step, until;
-    int best, save_best, round, snapshot, stop;
-};
-
-static void check_order(const struct actions *a, struct expected e)
-{
-    assert_true(a->send);
-    assert_int_equal(a->order.step, e.step);
-    assert_int_equal(a->order.until, e.until);
-    assert_int_equal(a->order.best, e.best);
-    assert_int_equal(a->order.save_best, e.save_best);
-    assert_int_equal(a->order.round, e.round);
-    assert_int_equal(a->order.snapshot, e.snapshot);
-    assert_int_equal(a->order.stop, e.stop);
-}
-
 static void a_run_from_start_to_end(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     struct actions a = machine_start(s);
-    check_order(&a, (struct expected){.step = 0, .until = 0, .best = -1});
+    machine_check_order(&a, (struct machine_order){.step = 0, .until = 0, .best = -1});
     assert_int_equal(a.order.live.word[0], 7);
 
     a = machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 1.0);
-    check_order(&a, (struct expected){.until = 40, .best = 1, .save_best = 1, .round = 1});
+    machine_check_order(&a,
+                        (struct machine_order){.until = 40, .best = 1, .save_best = 1, .round = 1});
     assert_non_null(a.judged);
     assert_int_equal(a.judged->best, 1);
     assert_true(a.judged->fitness[3] == 6.0 && a.judged->time_s == 1.0 && a.judged->step == 0);
     assert_true(a.order.best_fitness == 4.0);
 
     a = machine_judge(s, (double[]){4.5, 4.25, 4.5, 4.25}, 4, 40, 2.0);
-    check_order(&a, (struct expected){.step = 40, .until = 80, .best = 3, .round = 1});
+    machine_check_order(&a, (struct machine_order){.step = 40, .until = 80, .best = 3, .round = 1});
 
     a = machine_judge(s, (double[]){3.5, NAN, 3.0, 3.25}, 4, 80, 3.0);
-    check_order(
-        &a, (struct expected){
+    machine_check_order(
+        &a, (struct machine_order){
                 .step = 80, .until = 100, .best = 2, .save_best = 1, .round = 1, .snapshot = 1});
     assert_int_equal(a.order.live.word[0], 5);
     a = machine_write(s, 3, 80);
     assert_true(a.commit && a.commit_step == 80 && !a.finished);
 
     a = machine_judge(s, (double[]){3.0, 3.5, 3.5, 3.5}, 4, 100, 4.0);
-    check_order(&a,
-                (struct expected){.step = 100, .until = 100, .best = 0, .snapshot = 1, .stop = 1});
+    machine_check_order(
+        &a, (struct machine_order){.step = 100, .until = 100, .best = 0, .snapshot = 1, .stop = 1});
     a = machine_write(s, 3, 100);
     assert_true(a.commit && a.commit_step == 100 && a.finished);
 
@@ -71,7 +51,7 @@ static void a_run_from_start_to_end(void **state)
 static void the_first_of_equals_stays_champion(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     (void)machine_start(s);
     struct actions a = machine_judge(s, (double[]){0.0, 1.0, 1.0, 1.0}, 4, 0, 0.0);
     assert_true(a.order.save_best && a.order.best == 0);
@@ -83,7 +63,7 @@ static void the_first_of_equals_stays_champion(void **state)
 static void what_is_not_finite_never_wins(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     (void)machine_start(s);
     struct actions a = machine_judge(s, (double[]){NAN, -INFINITY, 7.0, INFINITY}, 4, 0, 0.0);
     assert_int_equal(a.order.best, 2);
@@ -97,13 +77,13 @@ static void what_is_not_finite_never_wins(void **state)
 static void the_ranking_goes_with_the_order(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     struct actions a = machine_start(s);
     assert_null(a.ranked);
     coordinator_state_destroy(&s);
 
     struct config c;
-    machine_config(&c, &plain);
+    machine_config(&c, &machine_plain);
     c.evolution.io.attractor = ATTRACT_PAIR;
     assert_int_equal(coordinator_state_create(&c, NULL, NULL, 0, &s), SHOAL_OK);
     a = machine_start(s);
@@ -127,7 +107,7 @@ static void all_diverged_ends_the_run_with_advice(void **state)
 {
     (void)state;
     const double fitness[] = {NAN, INFINITY, -INFINITY, NAN};
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     struct actions a = machine_start(s);
     for (int i = 0; i < 4; i++) {
         const struct event event = {
@@ -150,7 +130,7 @@ static void arrival_does_not_matter(void **state)
     for (int code = 0; code < 256; code++) {
         const int order[] = {code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6};
         if ((1 << order[0] | 1 << order[1] | 1 << order[2] | 1 << order[3]) != 15) continue;
-        struct coordinator_state *s = machine_new(&plain);
+        struct coordinator_state *s = machine_new(&machine_plain);
         struct actions a = machine_start(s);
         for (int i = 0; i < 4; i++)
             a = machine_say(s, REPORT_FITNESS, order[i], 0, fitness[order[i]], 0.0);
@@ -173,7 +153,7 @@ static void check_late(struct coordinator_state *s, enum report_kind kind, int m
 static void strange_reports_are_ignored(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     check_late(s, REPORT_FITNESS, 0, 0); /* before the start */
     (void)machine_start(s);
     check_late(s, REPORT_FITNESS, 4, 0);
@@ -204,7 +184,7 @@ static void shards_count_once_and_only_for_their_snapshot(void **state)
 {
     (void)state;
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     (void)machine_start(s);
     (void)machine_judge(s, fitness, 4, 0, 0.0);
     (void)machine_judge(s, fitness, 4, 40, 0.0);
@@ -223,7 +203,7 @@ static void a_shard_that_fails_costs_its_snapshot(void **state)
 {
     (void)state;
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     (void)machine_start(s);
     for (int64_t step = 0; step <= 80; step += 40)
         (void)machine_judge(s, fitness, 4, step, 0.0);
@@ -246,7 +226,7 @@ static void a_last_snapshot_that_fails_ends_the_run_too(void **state)
 {
     (void)state;
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.steps = 0;
     struct coordinator_state *s = machine_new(&shape);
     (void)machine_start(s);
@@ -262,7 +242,7 @@ static void a_last_snapshot_that_fails_ends_the_run_too(void **state)
 static void a_new_snapshot_replaces_one_that_is_not_done(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.minutes = 1.0;
     shape.steps = 1000;
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
@@ -283,13 +263,14 @@ static void a_new_snapshot_replaces_one_that_is_not_done(void **state)
 static void no_steps_still_judges_and_writes(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.steps = 0;
     struct coordinator_state *s = machine_new(&shape);
     struct actions a = machine_start(s);
-    check_order(&a, (struct expected){.best = -1});
+    machine_check_order(&a, (struct machine_order){.best = -1});
     a = machine_judge(s, (double[]){3.0, 2.0, 1.0, 4.0}, 4, 0, 0.0);
-    check_order(&a, (struct expected){.best = 2, .save_best = 1, .snapshot = 1, .stop = 1});
+    machine_check_order(
+        &a, (struct machine_order){.best = 2, .save_best = 1, .snapshot = 1, .stop = 1});
     a = machine_write(s, 3, 0);
     assert_true(a.commit && a.finished);
     check_late(s, REPORT_FITNESS, 0, 0);
@@ -299,7 +280,7 @@ static void no_steps_still_judges_and_writes(void **state)
 static void minutes_stop_at_the_next_judging(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.minutes = 2.0;
     struct coordinator_state *s = machine_new(&shape);
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
@@ -307,8 +288,8 @@ static void minutes_stop_at_the_next_judging(void **state)
     struct actions a = machine_judge(s, fitness, 4, 0, 119.9);
     assert_false(a.order.stop);
     a = machine_judge(s, fitness, 4, 40, 120.0);
-    check_order(&a,
-                (struct expected){.step = 40, .until = 40, .best = 2, .snapshot = 1, .stop = 1});
+    machine_check_order(
+        &a, (struct machine_order){.step = 40, .until = 40, .best = 2, .snapshot = 1, .stop = 1});
     assert_true(machine_write(s, 3, 40).finished);
     coordinator_state_destroy(&s);
 }
@@ -316,7 +297,7 @@ static void minutes_stop_at_the_next_judging(void **state)
 static void evaluations_come_with_some_judgings_and_at_the_end(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.eval_every = 80;
     struct coordinator_state *s = machine_new(&shape);
     const double fitness[] = {3.0, 2.0, 1.0, 4.0};
@@ -342,40 +323,27 @@ static void one_expert_without_a_recombinant(void **state)
     struct coordinator_state *s = machine_new(&shape);
     struct actions a = machine_start(s);
     a = machine_judge(s, (double[]){3.0}, 1, 0, 0.0);
-    check_order(&a, (struct expected){.until = 5, .save_best = 1, .round = 1});
+    machine_check_order(&a, (struct machine_order){.until = 5, .save_best = 1, .round = 1});
     a = machine_judge(s, (double[]){2.0}, 1, 5, 0.0);
-    check_order(&a,
-                (struct expected){.step = 5, .until = 5, .save_best = 1, .snapshot = 1, .stop = 1});
+    machine_check_order(&a, (struct machine_order){
+                                .step = 5, .until = 5, .save_best = 1, .snapshot = 1, .stop = 1});
     coordinator_state_destroy(&s);
-}
-
-/* The state of a machine at its newest snapshot, as an index would keep it. */
-static struct coordinator_state *resumed(const struct coordinator_state *s,
-                                         const struct machine_shape *shape)
-{
-    struct config c;
-    struct standing standing;
-    struct coordinator_state *again;
-    int64_t n;
-    const struct judging *rows = coordinator_snapshot(s, &standing, &n);
-    machine_config(&c, shape);
-    assert_int_equal(coordinator_state_create(&c, &standing, rows, n, &again), SHOAL_OK);
-    return again;
 }
 
 static void resume_repeats_the_round_but_not_the_judging(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     (void)machine_start(s);
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
     (void)machine_judge(s, (double[]){4.5, 4.0, 4.5, 5.0}, 4, 40, 0.0);
     const struct actions before = machine_judge(s, (double[]){5.5, NAN, 5.0, 5.25}, 4, 80, 0.0);
     (void)machine_write(s, 3, 80);
-    struct coordinator_state *again = resumed(s, &plain);
+    struct coordinator_state *again = machine_resumed(s, &machine_plain);
     struct actions a = machine_start(again);
     /* The snapshot was taken before the round of its step. */
-    check_order(&a, (struct expected){.step = 80, .until = 100, .best = 2, .round = 1});
+    machine_check_order(&a,
+                        (struct machine_order){.step = 80, .until = 100, .best = 2, .round = 1});
     assert_memory_equal(&a.order.live, &before.order.live, sizeof a.order.live);
     a = machine_judge(again, (double[]){4.5, 4.5, 4.0, 4.5}, 4, 100, 0.0);
     assert_false(a.order.save_best); /* the champion of step 0 is remembered: 4.0 */
@@ -393,28 +361,28 @@ static void resume_repeats_the_round_but_not_the_judging(void **state)
 static void a_stopped_run_can_be_lengthened(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.minutes = 1.0;
     struct coordinator_state *s = machine_new(&shape);
     (void)machine_start(s);
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 99.0);
     (void)machine_write(s, 3, 0);
-    struct coordinator_state *again = resumed(s, &plain);
+    struct coordinator_state *again = machine_resumed(s, &machine_plain);
     struct actions a = machine_start(again);
-    check_order(&a, (struct expected){.until = 40, .best = 1, .round = 1});
+    machine_check_order(&a, (struct machine_order){.until = 40, .best = 1, .round = 1});
     coordinator_state_destroy(&again);
 
     /* A last step between two rounds is no place for one. */
-    struct machine_shape odd = plain;
+    struct machine_shape odd = machine_plain;
     odd.steps = 45;
     struct coordinator_state *t = machine_new(&odd);
     (void)machine_start(t);
     for (int64_t step = 0; step < 46; step += step < 40 ? 40 : 5)
         (void)machine_judge(t, (double[]){5.0, 4.0, 4.5, 6.0}, 4, step, 0.0);
     (void)machine_write(t, 3, 45);
-    again = resumed(t, &plain);
+    again = machine_resumed(t, &machine_plain);
     a = machine_start(again);
-    check_order(&a, (struct expected){.step = 45, .until = 80, .best = 1});
+    machine_check_order(&a, (struct machine_order){.step = 45, .until = 80, .best = 1});
     coordinator_state_destroy(&again);
     coordinator_state_destroy(&t);
     coordinator_state_destroy(&s);
@@ -423,16 +391,16 @@ static void a_stopped_run_can_be_lengthened(void **state)
 static void a_finished_run_only_stops(void **state)
 {
     (void)state;
-    struct machine_shape shape = plain;
+    struct machine_shape shape = machine_plain;
     shape.steps = 40;
     struct coordinator_state *s = machine_new(&shape);
     (void)machine_start(s);
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 0, 0.0);
     (void)machine_judge(s, (double[]){5.0, 4.0, 4.5, 6.0}, 4, 40, 0.0);
     (void)machine_write(s, 3, 40);
-    struct coordinator_state *again = resumed(s, &shape);
+    struct coordinator_state *again = machine_resumed(s, &shape);
     const struct actions a = machine_start(again);
-    check_order(&a, (struct expected){.step = 40, .until = 40, .best = 1, .stop = 1});
+    machine_check_order(&a, (struct machine_order){.step = 40, .until = 40, .best = 1, .stop = 1});
     assert_true(a.finished);
     coordinator_state_destroy(&again);
     coordinator_state_destroy(&s);
@@ -441,7 +409,7 @@ static void a_finished_run_only_stops(void **state)
 static void starting_twice_is_refused(void **state)
 {
     (void)state;
-    struct coordinator_state *s = machine_new(&plain);
+    struct coordinator_state *s = machine_new(&machine_plain);
     const struct event event = {.kind = EVENT_START};
     struct actions a = machine_start(s);
     assert_int_equal(coordinator_step(s, &event, &a), SHOAL_EARG);

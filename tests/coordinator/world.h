@@ -136,7 +136,7 @@ struct world {
     struct outcome *out;
     FILE *trace; /* borrowed; NULL: silent */
     uint64_t draw;
-    int64_t now_us, begun_us; /* begun: when time 0 of this session's clock was */
+    int64_t now_us, begun_us; /* begun: when time 0 of the clock was */
     struct queue queue;
     struct oracle oracle;
     struct audit audit;
@@ -144,7 +144,7 @@ struct world {
 
     struct coordinator_state *coordinator;
     bool coordinator_dead;
-    struct order *orders; /* owned; sent in this session */
+    struct order *orders; /* owned; sent since the last start */
     int n_orders, max_orders;
     struct sim_worker *workers; /* owned */
     int n_workers, max_workers; /* now; ever */
@@ -154,7 +154,7 @@ struct world {
     struct report strays[STRAYS]; /* reports that will come once more */
     bool stray_used[STRAYS];
 
-    /* what goes wrong in this session */
+    /* what goes wrong until the next start */
     bool doomed;      /* somebody died: the launcher will end it */
     bool over;        /* the launcher did, or the run failed by itself */
     bool finished;    /* the coordinator is done and gone */

@@ -42,7 +42,9 @@ class Overlap(RunTest):
 
     def test_resume(self):
         """A snapshot between a round's beginning and its application there cannot be."""
-        for name, sets in (("narrow", NARROW), ("all", ["evolution.delay=4", *EVERY_OPERATOR])):
+        mean = ["evolution.body.attractor=mean", "evolution.io.attractor=mean"]
+        for name, sets in (("narrow", NARROW), ("mean", [*NARROW, *mean]),
+                           ("all", ["evolution.delay=4", *EVERY_OPERATOR])):
             sets = [*sets, "run.steps=40", "train.schedule=constant"]
             whole = self.train(f"{name}-whole", sets)
             run = self.train(f"{name}-parts", [*sets, "run.steps=20"])
