@@ -19,6 +19,7 @@ enum population_mode {
     POPULATION_EVOLVE,       /* experts train alone and meet in rounds */
     POPULATION_DATA_PARALLEL /* replicas of one expert that share every gradient */
 };
+enum grow_mode { GROW_CLONE, GROW_INIT };
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
 /* What the backward pass computes again instead of finding it in memory: nothing, the inside of
@@ -99,6 +100,7 @@ struct config {
         int layers_per_expert; /* 0: model.layers / experts */
         int init;              /* enum init_mode */
         int mode;              /* enum population_mode */
+        int grow;              /* enum grow_mode: what experts begin as that join on resume */
         double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
     struct {
@@ -183,6 +185,7 @@ void config_help(FILE *to);
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.margin, run.log, run.out, data.vocab, train.wsd_decay, train.skip*,
- * train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any other
+ * train.recompute, eval.*, snapshot.*, population.grow, device, transport, threads) are ignored;
+ * population.experts may be more, as long as an expert's depth stays, however it is said; any other
  * difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

@@ -88,6 +88,9 @@ struct h5_shape {
 /* Write a whole dataset; missing groups on the way are made. */
 enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind kind,
                            const struct h5_shape *shape, const void *data);
+/* n words in fields of `bytes` each, which end with a 0: fixed-length UTF-8 (h5py: .asstr()). */
+enum shoal_status h5_write_words(const struct h5 *h, const char *name, const char *label,
+                                 const char *words, int64_t n, size_t bytes);
 /* Bytes that h5_write takes in a file for items of item_bytes: whole chunks with their checksums,
  * and the dataset's header, which is an estimate. */
 int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);

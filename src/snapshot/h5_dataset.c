@@ -123,6 +123,20 @@ enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind ki
     return h5_write_as(h, name, h5_file_type(kind), h5_memory_type(kind), shape, data);
 }
 
+enum shoal_status h5_write_words(const struct h5 *h, const char *name, const char *label,
+                                 const char *words, int64_t n, size_t bytes)
+{
+    const struct h5_shape shape = {1, {(hsize_t)n, 0}, {label, ""}};
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    enum shoal_status st;
+    if (type >= 0 && H5Tset_size(type, bytes) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0)
+        st = h5_write_as(h, name, type, type, &shape, words);
+    else
+        st = h5_fail_write(h, name);
+    if (type >= 0) H5Tclose(type);
+    return st;
+}
+
 enum shoal_status h5_open_dataset(const struct h5 *h, const char *name, hid_t *out)
 {
     SHOAL_CHECK(h5_exists(h, name), SHOAL_EFORMAT, "%s: dataset %s is missing", h->path, name);

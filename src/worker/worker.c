@@ -56,8 +56,7 @@ void worker_forget_experts(struct worker *w)
 {
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].past.judgings);
-        mem_free(w->own[i].past.lineage);
+        shard_past_free(&w->own[i].past);
         w->own[i] = (struct own){.outbox = w->own[i].outbox};
     }
 }
