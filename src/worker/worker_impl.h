@@ -210,8 +210,12 @@ enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t e
 
 enum shoal_status worker_save_create(struct worker *w);
 void worker_save_destroy(struct worker *w);
-/* Write best.h5 if this worker holds member `best`. */
+/* As ordered, write best.h5 if this worker holds member `best`; else once more what it could not
+ * write as best.h5 before, and still should. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);
+/* Wait until this worker writes no best.h5 any more, so that another may: before its fitnesses are
+ * reported. */
+enum shoal_status worker_save_await_best(struct worker *w);
 /* Begin the shards of all own experts as they stand at `step`; each is reported once it is on disk
  * or has failed. The snapshot before is finished first. */
 enum shoal_status worker_write_shards(struct worker *w, int64_t step);
