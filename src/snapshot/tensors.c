@@ -25,9 +25,9 @@ static void transpose(float *out, const float *in, int64_t rows, int64_t cols)
     }
 }
 
-/* Host copies of one tensor: as it lies in a slab, and as it lies in the file. */
+/* Host copies of one tensor: as it lies in a slab that is elsewhere, and as it lies in the file. */
 struct staging {
-    float *stored, *turned; /* each as large as the largest tensor */
+    float *stored, *turned; /* each as large as the largest tensor; NULL where it is not needed */
 };
 
 static void staging_free(struct staging *s)
@@ -49,11 +49,12 @@ static void staging_need(const struct param_table *table, int64_t *stored, int64
 }
 
 static enum shoal_status staging_alloc(struct staging *s, const struct param_table *table,
-                                       enum tensor_layout layout)
+                                       const struct device *dev, enum tensor_layout layout)
 {
     int64_t stored, turned;
     staging_need(table, &stored, &turned);
-    SHOAL_TRY(mem_alloc((size_t)stored * sizeof(float), "one tensor of a file", &s->stored));
+    if (!device_is_host(dev))
+        SHOAL_TRY(mem_alloc((size_t)stored * sizeof(float), "one tensor of a file", &s->stored));
     if (layout == LAYOUT_STORED) return SHOAL_OK;
     return mem_alloc((size_t)turned * sizeof(float), "one tensor of a file", &s->turned);
 }
@@ -69,13 +70,14 @@ enum shoal_status tensors_put(const struct param_table *table, struct device *de
 {
     struct staging s = {NULL, NULL};
     enum shoal_status st;
-    SHOAL_GOTO(staging_alloc(&s, table, layout));
+    SHOAL_GOTO(staging_alloc(&s, table, dev, layout));
     for (int i = 0; i < table->n_tensors; i++) {
         const struct param_tensor *t = &table->tensor[i];
         const bool turn = layout == LAYOUT_HF && t->hf_transposed;
-        SHOAL_GOTO(device_download(dev, s.stored, slab + t->offset, bytes_of(t)));
-        if (turn) transpose(s.turned, s.stored, t->real_rows, t->cols);
-        SHOAL_GOTO(put(file, t, turn ? s.turned : s.stored));
+        const float *stored = s.stored ? s.stored : slab + t->offset;
+        if (s.stored) SHOAL_GOTO(device_download(dev, s.stored, slab + t->offset, bytes_of(t)));
+        if (turn) transpose(s.turned, stored, t->real_rows, t->cols);
+        SHOAL_GOTO(put(file, t, turn ? s.turned : stored));
     }
 done:
     staging_free(&s);
@@ -87,14 +89,15 @@ enum shoal_status tensors_get(const struct param_table *table, struct device *de
 {
     struct staging s = {NULL, NULL};
     enum shoal_status st;
-    SHOAL_GOTO(staging_alloc(&s, table, layout));
+    SHOAL_GOTO(staging_alloc(&s, table, dev, layout));
     SHOAL_GOTO(device_zero(dev, slab, (size_t)table->n_params * sizeof(float)));
     for (int i = 0; i < table->n_tensors; i++) {
         const struct param_tensor *t = &table->tensor[i];
         const bool turn = layout == LAYOUT_HF && t->hf_transposed;
-        SHOAL_GOTO(get(file, t, turn ? s.turned : s.stored));
-        if (turn) transpose(s.stored, s.turned, t->cols, t->real_rows);
-        SHOAL_GOTO(device_upload(dev, slab + t->offset, s.stored, bytes_of(t)));
+        float *stored = s.stored ? s.stored : slab + t->offset;
+        SHOAL_GOTO(get(file, t, turn ? s.turned : stored));
+        if (turn) transpose(stored, s.turned, t->cols, t->real_rows);
+        if (s.stored) SHOAL_GOTO(device_upload(dev, slab + t->offset, s.stored, bytes_of(t)));
     }
     /* Uploads may still be on their way out of the buffers that are freed now. */
     SHOAL_GOTO(device_sync(dev));
