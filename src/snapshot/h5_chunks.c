@@ -25,7 +25,7 @@ void h5_chunk_shape(hsize_t chunk[2], const struct h5_shape *shape, size_t item_
 
 /* ---- Fletcher-32, as HDF5's filter has it ---------------------------------------------------- */
 
-enum { LANES = 16, TURNS = 256 /* sums of TURNS (TURNS + 1) / 2 words fit into 32 bits */ };
+enum { LANES = 4, TURNS = 256 /* sums of TURNS (TURNS + 1) / 2 words fit into 32 bits */ };
 
 /* A sum, or a sum of sums, as the library represents it: 0 only where all words are 0. */
 static uint32_t reduce(uint64_t sum)
@@ -34,24 +34,26 @@ static uint32_t reduce(uint64_t sum)
     return sum > 0 && rest == 0 ? 65535 : rest;
 }
 
-/* TURNS * LANES words; *a: their sum, *b: the sum of all sums of the first so many. */
+/* TURNS * LANES words; *a: their sum, *b: the sum of all sums of the first so many. A variable
+ * holds two lanes of 32 bits: those of the even words, or of the odd ones. */
 static void add_block(const unsigned char *at, uint64_t *a, uint64_t *b)
 {
-    uint32_t one[LANES] = {0}, two[LANES] = {0};
-    uint64_t sum = 0, sums = 0;
+    const uint64_t low = 0x0000FFFF0000FFFFu, half = 0xFFFFFFFFu;
+    uint64_t even = 0, odd = 0, evens = 0, odds = 0;
     for (int turn = 0; turn < TURNS; turn++) {
-        uint16_t word[LANES];
-        memcpy(word, at + turn * (int)sizeof word, sizeof word);
-        for (int i = 0; i < LANES; i++) {
-            one[i] += word[i];
-            two[i] += one[i];
-        }
+        uint64_t words;
+        memcpy(&words, at + turn * (int)sizeof words, sizeof words);
+        evens += even += words & low;
+        odds += odd += words >> 16 & low;
     }
-    /* A word in lane i counts once for every turn to come, in which there are LANES sums, but not
-     * for the i sums before it in its own. */
-    for (int i = 0; i < LANES; i++) {
+    const uint64_t one[LANES] = {even & half, odd & half, even >> 32, odd >> 32};
+    const uint64_t two[LANES] = {evens & half, odds & half, evens >> 32, odds >> 32};
+    uint64_t sum = 0, sums = 0;
+    /* A word in lane i counts once for every turn from its own on, in which there are LANES sums,
+     * but not for the i sums before it. */
+    for (unsigned i = 0; i < LANES; i++) {
         sum += one[i];
-        sums += LANES * (uint64_t)two[i] - (uint64_t)i * one[i];
+        sums += LANES * two[i] - i * one[i];
     }
     *b += *a * (TURNS * LANES) + sums;
     *a += sum;

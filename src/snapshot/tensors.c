@@ -2,6 +2,7 @@
  * the file; and back. */
 #include "snapshot/tensors.h"
 
+#include <string.h>
 #include "base/memory.h"
 
 struct tensor_shape tensor_shape(const struct param_tensor *t, enum tensor_layout layout)
@@ -12,15 +13,32 @@ struct tensor_shape tensor_shape(const struct param_tensor *t, enum tensor_layou
     return (struct tensor_shape){2, {t->real_rows, t->cols}};
 }
 
-/* out (cols, rows) = in (rows, cols) transposed, in tiles that stay in the cache. */
+enum { TILE = 16 /* floats of a cache line */ };
+
+/* A tile of `in` (of rows `in_row` apart), height x width, transposed into one of `out`. Through a
+ * copy: rows of a matrix tend to lie where they evict each other from the cache, so every line is
+ * touched once. */
+static void transpose_tile(float *out, const float *in, int64_t height, int64_t width,
+                           int64_t out_row, int64_t in_row)
+{
+    float tile[TILE][TILE], turned[TILE];
+    for (int64_t r = 0; r < height; r++)
+        memcpy(tile[r], in + r * in_row, (size_t)width * sizeof *in);
+    for (int64_t c = 0; c < width; c++) {
+        for (int64_t r = 0; r < height; r++)
+            turned[r] = tile[r][c];
+        memcpy(out + c * out_row, turned, (size_t)height * sizeof *out);
+    }
+}
+
+/* out (cols, rows) = in (rows, cols) transposed. */
 static void transpose(float *out, const float *in, int64_t rows, int64_t cols)
 {
-    enum { TILE = 32 };
-    for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
-        for (int64_t c0 = 0; c0 < cols; c0 += TILE) {
-            for (int64_t r = r0; r < rows && r < r0 + TILE; r++)
-                for (int64_t c = c0; c < cols && c < c0 + TILE; c++)
-                    out[c * rows + r] = in[r * cols + c];
+    for (int64_t r = 0; r < rows; r += TILE) {
+        const int64_t height = rows - r < TILE ? rows - r : TILE;
+        for (int64_t c = 0; c < cols; c += TILE) {
+            const int64_t width = cols - c < TILE ? cols - c : TILE;
+            transpose_tile(out + c * rows + r, in + r * cols + c, height, width, rows, cols);
         }
     }
 }
