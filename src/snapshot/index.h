@@ -65,8 +65,8 @@ void index_free(struct snapshot_index *index);
 /* grow.c: make an index that was read that of a run that goes on with c->population.experts, which
  * are at least as many. What joins gets a row of its own in `joined`, and as population.grow says a
  * parent: the experts in the order of their fitness, best first, as often as it takes. The mean,
- * which is numbered after all experts, is renumbered throughout; new experts have no fitness in the
- * judgings before, clones in the last one their parent's, whose weights they begin with. */
+ * which is numbered after all experts, is renumbered throughout; in the ledger new experts have no
+ * fitness, but clones their parent's of the last judging. */
 enum shoal_status index_grow(struct snapshot_index *index, const struct config *c);
 /* The row of an expert that has no shard yet; NULL: it has one. */
 const struct joined_row *index_beginner(const struct snapshot_index *index, int expert);

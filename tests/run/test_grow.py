@@ -9,7 +9,7 @@ import unittest
 import h5py
 import numpy as np
 
-from harness import EVERY_OPERATOR, SHOAL, RunTest, events, shard_path, shard_state
+from harness import EVERY_OPERATOR, SHOAL, RunTest, events, shard_path, shard_state, wait_until
 
 # An expert has two layers, however many there are.
 DEPTH = ["model.layers=0", "population.layers_per_expert=2", "train.schedule=constant",
@@ -141,6 +141,27 @@ class Grow(RunTest):
         self.verify(run)
         self.assertEqual((run / "best.h5").read_bytes(), before)
 
+    def test_between_two_judgings(self):
+        """A run that was stopped anywhere."""
+        far = ["evolution.judge=100000", "snapshot.every=0", "run.log=1"]
+        for sets in ([], [*ALONE, "population.grow=init"]):
+            name = f"halted-{len(sets)}"
+            process = self.begin(name, [*DEPTH, *far, *sets, "population.experts=2", "run.steps=100000"])
+            run = self.dir / name
+            wait_until(lambda: (run / "metrics.jsonl").exists() and len(events(run, "step")) > 20, 60)
+            process.terminate()
+            self.assertEqual(process.wait(60), 0, process.stderr.read())
+            process.stderr.close()
+            with h5py.File(run / "latest", "r") as index:
+                step = int(index.attrs["step"])
+                self.assertEqual(int(index.attrs["judged_step"]), 0)
+            self.verify(run)
+            again = self.copy(run, f"{name}-again")
+            for grown, ranks in ((again, 3), (run, 1)):
+                self.grow(grown.name, [*far, *sets], steps=step + 10, ranks=ranks)
+                self.verify(grown)
+            self.assertEqual(same(run, again, step + 10, range(4)), [])
+
     def test_more_again_and_the_report(self):
         run = self.two("report", [])
         self.grow(run.name, [], experts=3, steps=40)
@@ -153,7 +174,9 @@ class Grow(RunTest):
                      ["report", run, "--out", run / "report.html"]):
             done = subprocess.run([SHOAL, *map(str, line)], capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("joined", (run / "report.html").read_text())
+        page = (run / "report.html").read_text()
+        self.assertIn("joined", page)
+        self.assertIn("Distance to the attractor", page)
 
 
 class Refused(RunTest):
