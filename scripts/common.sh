@@ -6,7 +6,7 @@
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
     libdnnl-dev libyaml-dev libjson-c-dev libcmocka-dev python3 python3-h5py python3-numpy)
 # shellcheck disable=SC2034
-CHECK_PACKAGES=(clang clang-format shellcheck python3-venv)
+CHECK_PACKAGES=(clang clang-format hdf5-tools shellcheck python3-venv)
 
 say() { printf '%s\n' "$*"; }
 
