@@ -48,7 +48,7 @@ program=$build/tests/fuzz/fuzz_$target
 [ -x "$program" ] || die "$program is not built: cmake --preset fuzz && cmake --build build-fuzz"
 # A request for more memory than any of the inputs can be worth is a finding.
 limits=(-malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=20)
-export UBSAN_OPTIONS=print_stacktrace=1
+export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=quarantine_size_mb=32
 
 if [ -n "$replay" ]; then
     FUZZ_SAY=1 exec "$program" "${limits[@]}" "$replay"

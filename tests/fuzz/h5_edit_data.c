@@ -102,10 +102,10 @@ static void write_to(hid_t object, hid_t type, const void *bytes, bool attribute
 
 void edit_fill(hid_t object, hid_t type, hid_t space, struct fuzz_input *in, bool attribute)
 {
-    enum { MOST = 1 << 14 };
+    enum { MOST = 1 << 14, MOST_ITEMS = 1 << 9 }; /* a chunk each takes some 50 KiB */
     const hssize_t count = H5Sget_simple_extent_npoints(space);
     const size_t item = H5Tget_size(type);
-    if (count <= 0 || item == 0 || (size_t)count > MOST / item) return;
+    if (count <= 0 || count > MOST_ITEMS || item == 0 || (size_t)count > MOST / item) return;
     unsigned char *bytes = calloc((size_t)count, item);
     fuzz_must(bytes != NULL, "memory");
     char *text = NULL;
