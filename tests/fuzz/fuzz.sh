@@ -8,7 +8,7 @@ usage: tests/fuzz/fuzz.sh TARGET [--minutes N | --runs N | --replay FILE] [--bui
 
 Lets libFuzzer look for inputs that break TARGET (config, tokens, tokenizer, json, foreign, llmc, shard or
 index), from those in tests/fuzz/corpus and those that tests/fuzz/seeds.py made. What it learns stays in
-DIR/work/TARGET, from which the next run goes on; a finding is left in DIR/findings.
+DIR/learned/TARGET, from which the next run goes on; a finding is left in DIR/findings.
 
   --minutes N    for so long (10)
   --runs N       so many inputs, from a fixed seed, keeping nothing: what ./check does
@@ -53,13 +53,13 @@ export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=quarantine_size_mb=32
 if [ -n "$replay" ]; then
     FUZZ_SAY=1 exec "$program" "${limits[@]}" "$replay"
 fi
-mkdir -p "$build/work/$target" "$build/findings"
+mkdir -p "$build/learned/$target" "$build/findings"
 corpora=("$build/tests/fuzz/seeds/$target")
 [ ! -d "$here/corpus/$target" ] || corpora+=("$here/corpus/$target")
-work=$build/work/$target
+learned=$build/learned/$target
 if [ $keep = no ]; then
-    work=$(mktemp -d)
-    trap 'rm -r "$work"' EXIT
+    learned=$(mktemp -d)
+    trap 'rm -r "$learned"' EXIT
 fi
 "$program" "${how[@]}" "${limits[@]}" -max_len=16384 -print_final_stats=1 \
-    -artifact_prefix="$build/findings/$target-" "$work" "${corpora[@]}"
+    -artifact_prefix="$build/findings/$target-" "$learned" "${corpora[@]}"
