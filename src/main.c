@@ -53,7 +53,9 @@ static void print_overview(FILE *to)
     fprintf(to,
             "\n`shoal COMMAND --help` explains a command, `shoal --version` prints the version.\n"
             "Exit codes: 0 success, 2 arguments or configuration, 3 files, 4 memory or device,\n"
-            "5 communication, 6 a loss is not finite.\n");
+            "5 communication, 6 a loss is not finite, 7 a worker that was counted out, 8 a worker "
+            "without a\n"
+            "coordinator.\n");
 }
 
 static enum shoal_status fail_unknown(const char *name)

@@ -19,7 +19,8 @@ enum { COMM_CHUNK_LIMIT = 1 << 30 };  /* it stays under, whatever is set */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);
-/* Leave the job. Collective over the world. */
+/* Leave the job. Collective over the world; after a loss nobody waits for anybody and MPI is left
+ * as it is, so that the process must end by _exit. */
 void comm_close(struct comm **c);
 /* Choose and build what carries slabs between the workers' devices. dev is borrowed until
  * comm_detach; NULL on a coordinator of others. wish: "mpi", "nccl", or "auto": NCCL where every
@@ -33,8 +34,12 @@ void comm_detach(struct comm *c);
 /* "MPI from host memory", "NCCL": for people; "" while nothing is attached. Owned by c. Known to
  * the workers and the coordinator. */
 const char *comm_describe(const struct comm *c);
-/* Take the whole job down now with this exit code. Not collective; main() only. */
+/* Take the whole job down now with this exit code. Not collective; main() only. Under a launcher
+ * that lets a job live when a rank dies, the launcher itself is told to end it: MPI_Abort would end
+ * this rank only. */
 void comm_abort(struct comm *c, int exit_code);
+/* Whether the launcher lets the others live when a rank dies (mpirun --enable-recovery). */
+bool comm_launcher_recovers(void);
 
 int comm_world_size(const struct comm *c);
 int comm_world_rank(const struct comm *c);
@@ -67,6 +72,64 @@ enum shoal_status comm_same(struct comm *c, uint64_t digest, const char *what);
 /* Rank 0's bytes to all. Collective over the world. */
 enum shoal_status comm_share(struct comm *c, void *data, size_t bytes);
 
+/* ---- losses ------------------------------------------------------------------------------------
+ *
+ * A thread of every rank sends heartbeats and listens for them, whatever the others do. Who has
+ * been silent for longer than a deadline is lost: the coordinator announces that to all, and
+ * whatever the workers wait for in an exchange ends there with SHOAL_EPEER. They say where they
+ * are, the coordinator announces how to go on, and they connect anew (comm_renew). Buffers of an
+ * exchange that ended so are never used again, because MPI may still write to them. */
+
+enum { COMM_MAX_WORKERS = 16384 };
+
+/* What the coordinator says of the members, newest first: a later epoch takes the place of those
+ * before. */
+struct comm_news {
+    uint32_t epoch;
+    int32_t ready;  /* nonzero: all of them have said where they are, so connect and go on */
+    int64_t passed; /* once ready: how far the furthest of them is */
+    int32_t best;   /* once ready: the member that leads while the one that led is lost */
+    int32_t reserved;
+    uint64_t live[COMM_MAX_WORKERS / 64]; /* a bit per worker */
+};
+
+/* Called on a worker that was declared lost while it stood still: the others go on without it, so
+ * that nothing it still writes may count. It must not return. */
+typedef void (*comm_out_fn)(void);
+/* Begin to watch each other, until comm_unwatch; four heartbeats or more in a deadline. Nobody does
+ * where deadline_s is 0, in a world of one, or where MPI bears one thread only. Collective over the
+ * world; the end is not. */
+enum shoal_status comm_watch(struct comm *c, double heartbeat_s, double deadline_s,
+                             comm_out_fn out);
+void comm_unwatch(struct comm *c);
+bool comm_watches(const struct comm *c);
+/* Coordinator: a worker that has been silent for too long, and for how long; -1: none is. */
+int comm_silent(struct comm *c, double *silent_s);
+/* Coordinator: tell all workers, those that are lost included. Not collective. */
+enum shoal_status comm_announce(struct comm *c, const struct comm_news *news);
+/* Coordinator: the run is over, nobody needs to beat any more. Worker: whether that has been said,
+ * or nobody is there to say it; always where nobody watches. Not collective. */
+enum shoal_status comm_bid_farewell(struct comm *c);
+bool comm_is_dismissed(const struct comm *c);
+/* Worker: whether members have changed since the present epoch began, and what is known of it (out
+ * may be NULL). */
+bool comm_changed(struct comm *c, struct comm_news *out);
+/* Worker: whether the coordinator has been silent for too long. */
+bool comm_is_orphan(const struct comm *c);
+/* The present epoch, the same on all workers that exchange anything; 0: nobody has been lost. */
+uint32_t comm_epoch(const struct comm *c);
+/* Worker without a coordinator: wait until all others have come here too, but no longer than
+ * deadline_s; the first of them then ends the launcher, which would report success. */
+void comm_gather_orphans(struct comm *c, double deadline_s);
+/* Whether somebody was lost, so that not all ranks are there to leave together. */
+bool comm_has_lost(const struct comm *c);
+/* All live workers are here, and this one knows: whoever returns SHOAL_OK knows that everybody has
+ * come as far. Collective over the live workers. */
+enum shoal_status comm_pass(struct comm *c);
+bool comm_lives(const struct comm *c, int worker);
+/* Rank of this worker among the live ones; the one of rank 0 speaks for all. */
+int comm_live_rank(const struct comm *c);
+
 /* ---- records -----------------------------------------------------------------------------------
  */
 
@@ -77,6 +140,8 @@ void comm_set_local(struct comm *c, comm_local_fn hear, void *owner);
 
 /* Worker -> coordinator. Buffered: the record may be reused at once. Not collective. */
 enum shoal_status comm_report(struct comm *c, const void *record, size_t bytes);
+/* Let what was reported go its way. Not collective. */
+enum shoal_status comm_flush(struct comm *c);
 /* Coordinator: take one report if there is one within timeout_s, sleeping meanwhile (under 1 % of a
  * core). *got says whether. record holds COMM_MAX_RECORD bytes. Not collective. */
 enum shoal_status comm_hear(struct comm *c, void *record, size_t *bytes, int *worker,

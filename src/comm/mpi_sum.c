@@ -40,7 +40,8 @@ int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t 
     if (workers == 1) return 0;
     const struct cut c =
         cut_of(workers, n_parts, most, total, n, COMM_CHUNK_BYTES / (int64_t)sizeof(float));
-    return (c.packed + c.received + c.stripe) * (int64_t)sizeof(float);
+    /* The last is where sums arrive. */
+    return (c.packed + c.received + c.stripe + c.chunk) * (int64_t)sizeof(float);
 }
 
 struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n)
@@ -256,12 +257,17 @@ static enum shoal_status exchange_staged(struct sum *s, float *out, const float 
 
 /* ---- straight out of the device's memory ---- */
 
-static enum shoal_status run_direct(struct sum *s)
+static enum shoal_status run_direct(struct sum *s, struct mpi_transport *t)
 {
+    const bool lands = s->c->watch != NULL;
+    if (lands) SHOAL_TRY(mpi_land(t, s->cut.chunk));
     for (int64_t k = 0; chunk_count(s, k) > 0; k++) {
+        float *const out = s->x->out + chunk_begin(s, k);
+        const int64_t n = chunk_count(s, k);
         SHOAL_TRY(pack(s, k, 0));
         SHOAL_TRY(device_sync(s->dev));
-        SHOAL_TRY(exchange(s, s->x->out + chunk_begin(s, k), s->packed[0], chunk_count(s, k)));
+        SHOAL_TRY(exchange(s, lands ? t->landing : out, s->packed[0], n));
+        if (lands) SHOAL_TRY(device_copy(s->dev, out, t->landing, (size_t)n * sizeof *out));
     }
     return SHOAL_OK;
 }
@@ -274,13 +280,13 @@ static enum shoal_status alloc_direct(struct sum *s)
     return device_alloc(s->dev, (size_t)s->cut.stripe * one, "a stripe of the sum", &s->added);
 }
 
-static enum shoal_status sum_direct(struct sum *s)
+static enum shoal_status sum_direct(struct sum *s, struct mpi_transport *t)
 {
     enum shoal_status st = alloc_direct(s);
-    if (st == SHOAL_OK) st = run_direct(s);
-    device_free(s->dev, s->added);
-    device_free(s->dev, s->received);
-    device_free(s->dev, s->packed[0]);
+    if (st == SHOAL_OK) st = run_direct(s, t);
+    comm_release_device(s->c, s->added);
+    comm_release_device(s->c, s->received);
+    comm_release_device(s->c, s->packed[0]);
     return st;
 }
 
@@ -319,10 +325,10 @@ static enum shoal_status sum_staged(struct sum *s, struct mpi_transport *t)
     SHOAL_GOTO(run_staged(s, &t->stage));
     SHOAL_GOTO(mpi_stage_settle(t));
 done:
-    mem_free(s->sums16);
-    mem_free(s->sent16);
-    mem_free(s->added);
-    mem_free(s->received);
+    comm_release(s->c, s->sums16);
+    comm_release(s->c, s->sent16);
+    comm_release(s->c, s->added);
+    comm_release(s->c, s->received);
     return st;
 }
 
@@ -370,8 +376,8 @@ enum shoal_status mpi_sum(struct mpi_transport *t)
         *rows[i] = table + i * s.workers;
     SHOAL_GOTO(count_parts(&s));
     s.cut = cut_of(s.workers, s.x->n_parts, s.most, s.total, s.x->n, mpi_message_elements(t));
-    SHOAL_GOTO(s.direct ? sum_direct(&s) : sum_staged(&s, t));
+    SHOAL_GOTO(s.direct ? sum_direct(&s, t) : sum_staged(&s, t));
 done:
-    mem_free(table);
+    comm_release(c, table);
     return st;
 }

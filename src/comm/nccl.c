@@ -193,6 +193,7 @@ static enum shoal_status await_queued(const struct nccl_transport *t)
         int state = NCCL_SUCCESS;
         SHOAL_TRY(device_slot_done(c->dev, NCCL_SLOT, &done));
         if (done) return SHOAL_OK;
+        SHOAL_TRY(comm_look_up(c));
         SHOAL_TRY(look(t, &state));
         if (state != NCCL_IN_PROGRESS) SHOAL_TRY(call_status(t, state, "an exchange by NCCL"));
         SHOAL_CHECK(clock_now_s() < give_up_s, SHOAL_EPEER,

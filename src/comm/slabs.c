@@ -1,5 +1,7 @@
 /* slabs.c - slabs among the live workers, whatever carries them. */
 #define SHOAL_COMM_PRIVATE
+#include <string.h>
+#include "base/memory.h"
 #include "comm/comm_impl.h"
 
 void comm_set_chunk(struct comm *c, size_t bytes)
@@ -70,8 +72,26 @@ enum shoal_status comm_add_own(struct comm *c, const struct comm_exchange *x)
 
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n)
 {
+    enum shoal_status st = SHOAL_OK;
+    const size_t bytes = (size_t)n * sizeof *values;
+    double *sums = NULL;
     MPI_Request request;
     if (c->n_live == 1) return SHOAL_OK;
-    COMM_TRY(MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, c->workers, &request));
+    /* Twice n: what goes and what comes. An exchange that is abandoned may still write there. */
+    SHOAL_TRY(mem_alloc(2 * bytes, "sums of values", &sums));
+    memcpy(sums + n, values, bytes);
+    COMM_GOTO(MPI_Iallreduce(sums + n, sums, n, MPI_DOUBLE, MPI_SUM, c->workers, &request));
+    SHOAL_GOTO(comm_finish(&request, comm_slab_wait(c)));
+    memcpy(values, sums, bytes);
+done:
+    comm_release(c, sums);
+    return st;
+}
+
+enum shoal_status comm_pass(struct comm *c)
+{
+    MPI_Request request;
+    if (!c->watch || c->n_live == 1) return SHOAL_OK;
+    COMM_TRY(MPI_Ibarrier(c->workers, &request));
     return comm_finish(&request, comm_slab_wait(c));
 }

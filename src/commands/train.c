@@ -6,6 +6,7 @@
  * only reads has worked: a start that fails leaves no half-made run behind. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/signals.h"
@@ -260,6 +261,38 @@ static enum shoal_status work(struct run *r)
     return r->worker ? worker_run(r->worker) : coordinator_run(r->coordinator);
 }
 
+/* On a worker that stood still for so long that it was declared lost. */
+static void leave_to_others(void)
+{
+    log_error("this worker did not answer for longer than faults.deadline, so the others have gone "
+              "on without it; its experts return from their last shards when the run is resumed");
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(SHOAL_EOUT));
+}
+
+/* Nobody is left to lead the run: keep what there is. */
+static void leave_orphaned(struct run *r)
+{
+    if (worker_save_orphans(r->worker) == SHOAL_OK)
+        log_warn("this worker's experts are saved as they stand in %s/experts, beside the last "
+                 "snapshot; continue from that with: shoal train %s/config.yaml --resume",
+                 r->cfg.run.out, r->cfg.run.out);
+    else
+        log_error(shoal_failure_text());
+    comm_gather_orphans(r->comm, r->cfg.faults.deadline);
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(SHOAL_EORPHAN));
+}
+
+/* mpirun ends the job when a rank dies, unless it is told not to. */
+static void warn_of_launcher(const struct run *r)
+{
+    if (!comm_is_coordinator(r->comm) || !comm_watches(r->comm) || comm_launcher_recovers()) return;
+    if (getenv("OMPI_COMM_WORLD_SIZE"))
+        log_info("mpirun ends the run when a rank dies; with mpirun --enable-recovery the others "
+                 "would go on");
+}
+
 static enum shoal_status train(struct run *r, const struct request *q)
 {
     SHOAL_TRY(start(r, q));
@@ -268,11 +301,26 @@ static enum shoal_status train(struct run *r, const struct request *q)
                  (long long)r->index.standing.step);
         return SHOAL_OK;
     }
+    SHOAL_TRY(
+        comm_watch(r->comm, r->cfg.faults.heartbeat, r->cfg.faults.deadline, leave_to_others));
+    warn_of_launcher(r);
     const enum shoal_status st = work(r);
     if (st == SHOAL_OK || comm_world_size(r->comm) == 1) return st;
     log_error(shoal_failure_text());
+    if (st == SHOAL_EORPHAN) leave_orphaned(r);
+    /* A worker that fails by itself is lost like any other, where the rest can do without it. */
+    if (comm_watches(r->comm) && comm_launcher_recovers() && !r->coordinator)
+        _exit(shoal_exit_code(st));
     comm_abort(r->comm, shoal_exit_code(st));
     return st;
+}
+
+/* MPI was not left in order, and must not notice. */
+static void leave_at_once(enum shoal_status st)
+{
+    if (st != SHOAL_OK && shoal_failure_text()[0]) log_error(shoal_failure_text());
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(st));
 }
 
 enum shoal_status command_train(int argc, char **argv)
@@ -289,10 +337,12 @@ enum shoal_status command_train(int argc, char **argv)
     SHOAL_GOTO(train(r, &q));
 done:
     if (r) {
+        const bool lost = r->comm && comm_has_lost(r->comm);
         worker_destroy(&r->worker);
         coordinator_destroy(&r->coordinator);
         index_free(&r->index);
         comm_close(&r->comm);
+        if (lost) leave_at_once(st);
     }
     mem_free(r);
     args_free(&q.config);

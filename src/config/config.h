@@ -151,6 +151,10 @@ struct config {
         int64_t keep; /* newest snapshots kept; 0: all */
         bool async;   /* files are written beside training, from copies in host memory */
     } snapshot;
+    struct {
+        double heartbeat; /* seconds between signs of life */
+        double deadline;  /* of silence after which a rank is lost; 0: nobody watches */
+    } faults;
     char device[CONFIG_NAME];    /* auto | cpu | cuda */
     char transport[CONFIG_NAME]; /* auto | mpi | nccl */
     int threads;                 /* OpenMP threads per worker; 0: cores of the node / its workers */
@@ -183,6 +187,6 @@ void config_help(FILE *to);
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.margin, run.log, run.out, data.vocab, train.wsd_decay, train.skip*,
- * train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any other
+ * train.recompute, eval.*, snapshot.*, faults.*, device, transport, threads) are ignored; any other
  * difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

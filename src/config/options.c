@@ -201,6 +201,11 @@ const struct option option_table[] = {
     {ANY(snapshot.async), .fallback = "true", .flags = OPTION_RESUMABLE,
      .help = "write beside training, from copies in host memory; false: training waits"},
 
+    {NUMBER(faults.heartbeat, 0.05, 3600), .fallback = "2", .flags = OPTION_RESUMABLE,
+     .help = "seconds between signs of life that ranks give each other"},
+    {NUMBER(faults.deadline, 0, 86400), .fallback = "30", .flags = OPTION_RESUMABLE,
+     .help = "seconds of silence after which a rank is lost and the others go on; 0: never"},
+
     {CHOICE(device, device_names), .fallback = "auto", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
      .help = "what computes; auto: a GPU where there is one"},
     {CHOICE(transport, transport_names), .fallback = "auto", .flags = OPTION_RESUMABLE,

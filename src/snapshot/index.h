@@ -15,6 +15,8 @@ struct shard_mark {
     int32_t expert;
     int64_t bytes;   /* of the file */
     uint64_t digest; /* XXH64 of what its seal covers */
+    int64_t age; /* steps by which it is older than the snapshot, because the expert's worker was
+                    lost; -1: it was never written, and there is none */
 };
 
 struct snapshot_index {
@@ -29,6 +31,10 @@ struct snapshot_index {
     struct shard_mark *shards; /* of every expert; owned when read; NULL: not recorded */
     char *config;              /* YAML text; owned when read */
 };
+
+/* Step of the shard that a snapshot has of an expert: its own, but where the expert's worker was
+ * lost before; -1: it has none. */
+int64_t index_shard_step(const struct snapshot_index *index, int expert);
 
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
 enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t step);

@@ -80,10 +80,12 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(tokens * sizeof *w->targets, "a batch of targets", &w->targets));
     SHOAL_TRY(mem_alloc(passes * sizeof *w->pass_losses, "losses", &w->pass_losses));
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
-    SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
+    SHOAL_TRY(mem_alloc(2 * members * sizeof *w->alive, "who is alive", &w->alive));
     SHOAL_TRY(mem_alloc((size_t)w->workers * sizeof *w->parts_of, "parts", &w->parts_of));
     SHOAL_TRY(mem_alloc(order_record_bytes(c), "an order", &w->record));
     SHOAL_TRY(mem_alloc(4 * members * sizeof *w->source, "who follows whom", &w->source));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->followed, "who followed whom", &w->followed));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->told, "who followed whom", &w->told));
     SHOAL_TRY(mem_alloc(members * sizeof *w->rates, "the experts' learning rates", &w->rates));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
@@ -129,6 +131,7 @@ static enum shoal_status make_expert(struct worker *w, struct own *own, int numb
     return expert_init(own->expert, (uint64_t)c->run.seed, stream, w->table->shape.layers);
 }
 
+/* step: of its shard, which is older than the snapshot where its worker had been lost. */
 static enum shoal_status load_expert(struct worker *w, struct own *own, int number, int64_t step)
 {
     const struct config *c = w->cfg;
@@ -146,8 +149,8 @@ static enum shoal_status make_experts(struct worker *w, const struct snapshot_in
 {
     for (int i = 0; i < w->n_own; i++) {
         struct own *own = &w->own[i];
-        if (resume) {
-            SHOAL_TRY(load_expert(w, own, w->first + i, resume->standing.step));
+        if (resume && index_shard_step(resume, w->first + i) >= 0) {
+            SHOAL_TRY(load_expert(w, own, w->first + i, index_shard_step(resume, w->first + i)));
         } else {
             SHOAL_TRY(make_expert(w, own, w->first + i));
         }

@@ -45,8 +45,6 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
         } else if (moments || !r->mean_fresh) {
             SHOAL_TRY(worker_mean(w, &r->live, p->range[i], moments, r->narrow));
         }
-        if (p->rule->attractor == ATTRACT_MEAN)
-            SHOAL_TRY(worker_step_outside(w, p->range[i].begin, p->range[i].end));
     }
     return SHOAL_OK;
 }
@@ -77,7 +75,9 @@ static enum shoal_status find_live(struct worker *w)
 {
     struct round *const r = &w->round;
     const int experts = w->cfg->population.experts;
+    worker_strike_lost(w, &r->live);
     if (r->judged) return SHOAL_OK;
+    memcpy(w->alive, w->alive + experts, (size_t)experts * sizeof *w->alive);
     SHOAL_TRY(comm_sum_values(w->comm, w->alive, experts));
     for (int k = 0; k < experts; k++)
         live_put(&r->live, k, w->alive[k] > 0);
@@ -107,6 +107,17 @@ static enum shoal_status restore_base(struct worker *w)
     if (live_next(&r->live, 0, w->cfg->population.experts) < 0) return SHOAL_OK;
     SHOAL_TRY(worker_mean(w, &r->live, whole, false, false));
     r->mean_fresh = true;
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_leave_behind(struct worker *w)
+{
+    for (int g = 0; g < 2; g++) {
+        const struct pull *const p = &w->round.pull[g];
+        if (p->member < 0 || p->rule->attractor != ATTRACT_MEAN) continue;
+        for (int i = 0; i < 2; i++)
+            SHOAL_TRY(worker_step_outside(w, p->range[i].begin, p->range[i].end));
+    }
     return SHOAL_OK;
 }
 

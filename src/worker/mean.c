@@ -64,10 +64,14 @@ enum shoal_status worker_begin_outside(struct worker *w, const struct snapshot_i
         SHOAL_TRY(device_alloc(w->dev, bytes, "the weights last agreed on", &o->agreed));
     if (!o->velocity)
         SHOAL_TRY(device_alloc(w->dev, bytes, "the velocity of outer steps", &o->velocity));
-    if (w->first == 0) w->own[0].past.outer = *o;
+    if (worker_leads(w)) w->own[0].past.outer = *o;
     if (!resume) return device_copy(w->dev, o->agreed, w->own[0].expert->weights, bytes);
     char path[SHOAL_MAX_PATH];
-    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, 0, resume->standing.step));
+    /* Whoever spoke for all wrote them with its first expert. */
+    int first = 0;
+    while (first < resume->experts - 1 && index_shard_step(resume, first) != resume->standing.step)
+        first++;
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, first, resume->standing.step));
     return shard_read_outer(path, w->table, w->dev, o);
 }
 

@@ -20,11 +20,14 @@ static bool needed(const struct worker *w, const struct order *order)
     return !all_evolve && live_count(&order->live, experts) < experts;
 }
 
-/* *weights: the best member's, on this worker's device. Collective over the workers. */
-static enum shoal_status bring_best(struct worker *w, const struct order *order,
-                                    const float **weights)
+/* *weights: the best member's, on this worker's device; NULL: nobody leads any more. */
+static enum shoal_status bring_best(struct worker *w, void *place)
 {
+    const float **const weights = place;
+    const struct order *const order = &w->order;
     const int experts = w->cfg->population.experts, best = order->best;
+    *weights = NULL;
+    if (best < 0) return SHOAL_OK;
     if (best == experts) {
         *weights = w->mean.weights;
         if (w->mean_fresh) return SHOAL_OK;
@@ -57,7 +60,8 @@ enum shoal_status worker_rescue(struct worker *w, const struct order *order)
 {
     const float *best = NULL;
     if (!needed(w, order)) return SHOAL_OK;
-    SHOAL_TRY(bring_best(w, order, &best));
+    SHOAL_TRY(worker_together(w, bring_best, &best));
+    if (!best) return SHOAL_OK;
     for (int i = 0; i < w->n_own; i++) {
         struct expert *e = w->own[i].expert;
         if (!live_has(&order->live, e->number)) SHOAL_TRY(revive(w, e, order, best));

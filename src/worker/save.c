@@ -302,8 +302,9 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
 {
     const int experts = w->cfg->population.experts;
     const bool is_mean = order->best == experts;
-    const int holder = is_mean ? 0 : worker_of_expert(order->best, w->workers, experts);
-    if (holder != w->number) return SHOAL_OK;
+    const bool holds =
+        is_mean ? worker_leads(w) : worker_of_expert(order->best, w->workers, experts) == w->number;
+    if (!holds) return SHOAL_OK;
     const struct expert *e = w->own[is_mean ? 0 : order->best - w->first].expert;
     struct shard_info info = describe(w, e, order->step);
     info.fitness = order->best_fitness;
@@ -316,6 +317,24 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
     stall_begin(w->save);
     SHOAL_TRY(save_weights(w, &info, is_mean ? w->mean.weights : e->weights));
     stall_end(w->save);
+    return SHOAL_OK;
+}
+
+/* Beside what is there already: a shard of this step may be part of a snapshot. */
+static enum shoal_status save_orphan(struct worker *w, const struct own *own)
+{
+    char path[SHOAL_MAX_PATH];
+    const struct shard_info info = describe(w, own->expert, own->expert->step);
+    struct staged written;
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, info.step));
+    return path_exists(path) ? SHOAL_OK : write_now(path, &info, own, &written);
+}
+
+enum shoal_status worker_save_orphans(struct worker *w)
+{
+    SHOAL_TRY(worker_save_drain(w));
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(save_orphan(w, &w->own[i]));
     return SHOAL_OK;
 }
 

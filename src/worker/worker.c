@@ -3,20 +3,18 @@
 #include <string.h>
 #include "base/memory.h"
 #include "evo/operators.h"
+#include "evo/owners.h"
 #include "model/flops.h"
 #include "worker/worker_impl.h"
 
 int worker_first_expert(int worker, int workers, int experts)
 {
-    return (int)((int64_t)worker * experts / workers);
+    return owners_first(worker, workers, experts);
 }
 
 int worker_of_expert(int expert, int workers, int experts)
 {
-    int worker = (int)((int64_t)expert * workers / experts);
-    while (worker_first_expert(worker + 1, workers, experts) <= expert)
-        worker++;
-    return worker;
+    return owners_of(expert, workers, experts);
 }
 
 struct gpt_setup worker_setup(const struct config *cfg)
@@ -102,6 +100,8 @@ void worker_destroy(struct worker **worker)
     mem_free(w->record);
     mem_free(w->source);
     mem_free(w->rates);
+    mem_free(w->followed);
+    mem_free(w->told);
     mem_free(w->pass_losses);
     mem_free(w->config_text);
     mem_free(w);
@@ -186,25 +186,32 @@ static enum shoal_status obey(struct worker *w, struct order *order)
 {
     const size_t bytes = order_bytes(w->cfg->population.experts);
     do {
-        SHOAL_TRY(comm_obey(w->comm, w->record, order_record_bytes(w->cfg)));
+        SHOAL_TRY(worker_await_order(w));
         memcpy(order, w->record, bytes);
     } while (order->halt);
+    worker_mend_order(w, order);
     if (order_ranks(w->cfg)) w->ranked = (const uint16_t *)(const void *)(w->record + bytes);
     return SHOAL_OK;
 }
 
+static enum shoal_status leave(struct worker *w)
+{
+    const enum shoal_status st = worker_save_end(w);
+    return st == SHOAL_OK ? worker_linger(w) : st;
+}
+
 enum shoal_status worker_run(struct worker *w)
 {
-    struct order order = {0};
+    struct order *const order = &w->order;
     SHOAL_TRY(report_device(w));
     for (;;) {
-        SHOAL_TRY(obey(w, &order));
-        if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
-        if (order.eval) SHOAL_TRY(worker_eval(w, &order));
-        if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
-        if (order.stop) return worker_save_end(w);
-        if (order.round && order.judged) SHOAL_TRY(rescue_now(w, &order));
-        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, order.judged != 0));
-        SHOAL_TRY(work(w, &order));
+        SHOAL_TRY(obey(w, order));
+        if (order->save_best) SHOAL_TRY(worker_save_best(w, order));
+        if (order->eval) SHOAL_TRY(worker_eval(w, order));
+        if (order->snapshot) SHOAL_TRY(worker_write_shards(w, order->step));
+        if (order->stop) return leave(w);
+        if (order->round && order->judged) SHOAL_TRY(rescue_now(w, order));
+        if (order->round) SHOAL_TRY(round_now(w, order, order->step, order->judged != 0));
+        SHOAL_TRY(work(w, order));
     }
 }

@@ -109,9 +109,44 @@ struct worker {
     struct save *save;         /* files on their way to disk */
     double judging_s;          /* clock when the last judging began */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
+    struct order order;        /* at hand */
+    int64_t passed;            /* exchanges that all are known to have come through (together.c) */
+    struct report said;        /* last, by whoever speaks for all */
+    int stand_in;              /* member that leads while the best of the last judging is lost */
+    uint8_t *followed;         /* K: whether each expert has been brought what it follows */
+    double *told;              /* K: the same, as all know it */
     int saves_said;            /* signals to save that the coordinator knows of */
     bool stop_said;            /* likewise, to stop */
 };
+
+/* ---- together.c ---- */
+
+/* An exchange, which can be repeated. */
+typedef enum shoal_status (*pass_fn)(struct worker *w, void *argument);
+/* Make a pass; where workers are lost on the way, without them. Collective over the live workers,
+ * which all make the same passes. */
+enum shoal_status worker_together(struct worker *w, pass_fn work, void *argument);
+/* The same in two parts: the first try, on any thread, and what becomes of it, on the main one. */
+enum shoal_status worker_attempt(struct worker *w, pass_fn work, void *argument);
+enum shoal_status worker_settle(struct worker *w, enum shoal_status st, pass_fn work,
+                                void *argument);
+/* Nothing is left to do: stay until the coordinator says that this holds for all. */
+enum shoal_status worker_linger(struct worker *w);
+/* The next record of an order into w->record. */
+enum shoal_status worker_await_order(struct worker *w);
+/* After a loss: connect the survivors anew; *passed: how many passes they can make. */
+enum shoal_status worker_renew(struct worker *w, int64_t *passed);
+/* Put the member that leads now for one that was lost. What an order makes workers do together
+ * stays as it is: all must do the same. */
+void worker_mend_order(const struct worker *w, struct order *order);
+/* Strike the experts of lost workers from the living. */
+void worker_strike_lost(const struct worker *w, struct live_set *live);
+/* Whether this worker speaks for all. */
+bool worker_leads(const struct worker *w);
+/* Whether an expert's worker is still there. */
+bool worker_has(const struct worker *w, int expert);
+/* Report it if this worker speaks for all. */
+enum shoal_status worker_say_for_all(struct worker *w, const struct report *r);
 
 /* Parts of worker_create: everything a worker holds but its experts. */
 enum shoal_status worker_build(struct worker *w);
@@ -171,11 +206,15 @@ enum shoal_status worker_round_drop(struct worker *w);
 /* Bring the attractors of w->round to this worker: the part of a round that may run beside
  * training. Collective over the workers. */
 enum shoal_status worker_fetch(struct worker *w);
+/* Once they are there on all: the mean is left behind by outer steps. Not collective. */
+enum shoal_status worker_leave_behind(struct worker *w);
 /* follow.c: set p->source, whom each expert follows in the round after a judging (select.h). */
 void worker_find_sources(struct worker *w, struct pull *p);
 /* Set p->member and p->slabs for expert k, and bring its values from their worker to k's. Called by
  * all workers for all k in the same order. */
 enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k);
+/* w->told: whom all workers together have served in this round. Collective over them. */
+enum shoal_status worker_tell_followed(struct worker *w);
 /* Own experts take the learning rates of those they follow, where evolution.inherit_lr says so;
  * source NULL: nobody follows. Collective over the workers. */
 enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source);

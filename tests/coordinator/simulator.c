@@ -345,7 +345,7 @@ static bool boot(struct world *s)
     world_trace(s, "session %d of %d workers from step %" PRId64, (int)s->out->sessions,
                 s->n_workers, from ? from->step : 0);
     coordinator_state_destroy(&s->coordinator);
-    if (coordinator_state_create(&s->sim->config, from ? &from->standing : NULL,
+    if (coordinator_state_create(&s->sim->config, s->n_workers, from ? &from->standing : NULL,
                                  from ? from->judgings.rows : NULL, from ? from->judgings.n : 0,
                                  &s->coordinator) != SHOAL_OK)
         abort();
