@@ -29,9 +29,7 @@ def rank_pids(process):
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 names = dict(item.split(b"=", 1) for item in file.read().split(b"\0") if b"=" in item)
-            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
-                if file.read().strip() == "shoal":
-                    found[int(names[b"OMPI_COMM_WORLD_RANK"])] = pid
+            found[int(names[b"OMPI_COMM_WORLD_RANK"])] = pid
         except (OSError, KeyError):
             continue
     return found
