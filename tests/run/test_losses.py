@@ -73,7 +73,8 @@ class Run:
         done = len(self.lines("lost"))
         self.wait(lambda: len(self.lines("lost")) > done or done)
         lost = self.lines("lost")[-1]["time"]
-        self.wait(lambda: any(event["time"] > lost for event in self.lines("round")))
+        kinds = ("round", "judge")  # not every run has rounds
+        self.wait(lambda: any(e["time"] > lost for e in self.lines() if e["event"] in kinds))
         return time.monotonic() - since
 
     def stop(self):
@@ -161,6 +162,24 @@ class Losses(RunTest):
         """Whoever stood still too long is told so when it wakes, and leaves."""
         _, _, _, errors = self.disturb("stopped", signal.SIGSTOP, ["evolution.delay=2"])
         self.assertIn("the others have gone on without it", errors)
+
+    def test_two_at_once(self):
+        """As when a machine is lost that had two of them."""
+        run = Run(self, "two", ["evolution.preset=tournament"])
+        try:
+            run.wait_for_step(30)
+            for rank in (1, 3):
+                run.strike(rank, signal.SIGKILL)
+            run.wait(lambda: len(run.lines("lost")) == 2)
+            run.wait_for_step(run.lines("step")[-1]["step"] + 45)
+            code, output, errors = run.stop()
+            self.assertEqual(code, 0, output + errors)
+            self.assertEqual(sorted(event["worker"] for event in run.lines("lost")), [0, 2])
+            self.assertIn("without 2 of 4 experts at the end (2 workers lost)", output)
+            verify(run.dir)
+        finally:
+            if run.process.poll() is None:
+                run.end()
 
     def test_coordinator(self):
         """Without the coordinator the workers save what they have, and say so."""
