@@ -16,15 +16,15 @@ static const char *const recompute_names[] = {"none", "mlp", "block"};
 static const struct {
     const char *name, *note;
 } items[MEMORY_ITEMS] = {
-    [MEMORY_WEIGHTS] = {"weights", "float32, of all its experts"},
-    [MEMORY_MOMENTS] = {"moments", "AdamW's two, of all its experts"},
+    [MEMORY_WEIGHTS] = {"weights", NULL},
+    [MEMORY_MOMENTS] = {"moments", NULL},
     [MEMORY_VELOCITY] = {"velocities", "a rule has inertia"},
     [MEMORY_OWN_BEST] = {"own best weights", "a rule is cognitive"},
     [MEMORY_GRADIENTS] = {"gradients", "of the expert in training, as are the next two"},
     [MEMORY_WEIGHTS16] = {"bf16 weights", ""},
     [MEMORY_ACTIVATIONS] = {"activations", NULL},
     [MEMORY_MEAN] = {"mean of the experts", ""},
-    [MEMORY_INBOX] = {"another worker's expert", ""},
+    [MEMORY_INBOX] = {"another worker's expert", "or a parked one, while it leads"},
     [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
     [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
@@ -33,6 +33,7 @@ static const struct {
     [MEMORY_WORKSPACE] = {"workspace of products", "cuBLASLt"},
     [MEMORY_CONTEXT] = {"the driver", "an assumption: it depends on GPU and driver"},
     [MEMORY_NCCL] = {"NCCL", "an assumption: it depends on links and version"},
+    [MEMORY_PARKED] = {"homes of its experts", "page-locked; two at a time are on the device"},
     [MEMORY_STAGE] = {"page-locked", "on the way to and from the GPU"},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
     [MEMORY_SNAPSHOT] = {"buffers of files", "while one is written"},
@@ -114,12 +115,24 @@ static void print_advice(const struct plan *p)
                "experts, or use more workers\n");
 }
 
+/* What depends on the plan. */
+static const char *note_of(const struct memory *m, int item, const char *activations)
+{
+    const bool parked = m->bytes[MEMORY_PARKED] > 0;
+    if (item == MEMORY_WEIGHTS)
+        return parked ? "float32, of two experts: one is trained, one comes"
+                      : "float32, of all its experts";
+    if (item == MEMORY_MOMENTS)
+        return parked ? "AdamW's two, of the same" : "AdamW's two, of all its experts";
+    return items[item].note ? items[item].note : activations;
+}
+
 static void print_items(const struct memory *m, enum memory_kind kind, const char *activations)
 {
     for (int i = 0; i < MEMORY_ITEMS; i++) {
         const double bytes = (double)m->bytes[i];
         if (bytes > 0 && memory_kind(m, (enum memory_item)i) == kind)
-            row_bytes(items[i].name, bytes, items[i].note ? items[i].note : activations);
+            row_bytes(items[i].name, bytes, note_of(m, i, activations));
     }
 }
 

@@ -19,6 +19,8 @@ enum population_mode {
     POPULATION_EVOLVE,       /* experts train alone and meet in rounds */
     POPULATION_DATA_PARALLEL /* replicas of one expert that share every gradient */
 };
+/* Whether experts wait in host memory for their turn on the device; auto: for one on a GPU. */
+enum parking { PARK_AUTO, PARK_ON, PARK_OFF };
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
 /* What the backward pass computes again instead of finding it in memory: nothing, the inside of
@@ -99,6 +101,7 @@ struct config {
         int layers_per_expert; /* 0: model.layers / experts */
         int init;              /* enum init_mode */
         int mode;              /* enum population_mode */
+        int park;              /* enum parking */
         double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
     struct {
@@ -182,7 +185,7 @@ void config_help(FILE *to);
  * threads. */
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
- * run.minutes, run.margin, run.log, run.out, data.vocab, train.wsd_decay, train.skip*,
- * train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any other
- * difference is SHOAL_ECONFIG naming key, old and new value. */
+ * run.minutes, run.margin, run.log, run.out, population.park, data.vocab, train.wsd_decay,
+ * train.skip*, train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any
+ * other difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

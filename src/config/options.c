@@ -23,6 +23,7 @@ static const char *const arch_names[] = {"gpt2", "llama", NULL};
 static const char *const tied_names[] = {"auto", "true", "false", NULL};
 static const char *const init_names[] = {"same", "different", NULL};
 static const char *const mode_names[] = {"evolve", "data_parallel", NULL};
+static const char *const park_names[] = {"auto", "on", "off", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
 static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
@@ -116,6 +117,9 @@ const struct option option_table[] = {
      .help = "whether experts start from the same weights"},
     {CHOICE(population.mode, mode_names), .fallback = "evolve",
      .help = "data_parallel: experts are replicas that average their gradients in every step"},
+    {CHOICE(population.park, park_names), .fallback = "auto", .flags = OPTION_RESUMABLE,
+     .help = "a worker with over two experts keeps two on the device, all in host memory; auto: on "
+             "GPUs"},
     {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
      .help = "experts begin with learning rates from train.lr / this to train.lr * this"},
 

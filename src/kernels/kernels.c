@@ -150,6 +150,17 @@ enum shoal_status device_get(struct device *dev, void *pinned, const void *src, 
     return dev->ops->get(dev, pinned, src, bytes);
 }
 
+enum shoal_status device_swap(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes)
+{
+    return dev->ops->swap(dev, slab, out, in, bytes);
+}
+
+enum shoal_status device_swap_wait(struct device *dev)
+{
+    return dev->ops->swap_wait(dev);
+}
+
 enum shoal_status device_mark(struct device *dev, int mark)
 {
     SHOAL_ASSERT(mark >= 0 && mark < DEVICE_MARKS);

@@ -107,6 +107,17 @@ void device_free_pinned(struct device *dev, void *p);
  * side may be touched by the host until a mark made later is reached. */
 enum shoal_status device_put(struct device *dev, void *dst, const void *pinned, size_t bytes);
 enum shoal_status device_get(struct device *dev, void *pinned, const void *src, size_t bytes);
+/* Slabs that wait for their turn lie in pinned memory, which may be worked on where it lies, at the
+ * speed of the bus: whatever takes a slab on the device takes one there, kernels, device_upload,
+ * _download, _copy, _zero and _fetch. Where it is worked on much it is brought to the device first:
+ * device_swap queues a copy of a slab to `out` (NULL: nothing leaves) and then of `in` to the slab
+ * (NULL: nothing comes), beside computing and any lane, after all that is queued on the compute
+ * stream so far and in the order of the swaps. device_swap_wait: whatever is queued on the compute
+ * stream from now on starts when all swaps so far are done; until then nothing else may touch what
+ * they do. Neither waits itself. Not in the lane. On the CPU a swap is two copies. */
+enum shoal_status device_swap(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes);
+enum shoal_status device_swap_wait(struct device *dev);
 /* A mark notes where the compute stream stands; reaching it is waiting until all that was queued
  * before is done. A mark made again forgets where it was; one never made is reached. */
 enum { DEVICE_MARKS = 4 };

@@ -24,6 +24,9 @@ struct kernel_ops {
     void (*free_pinned)(struct device *dev, void *p);
     enum shoal_status (*put)(struct device *dev, void *dst, const void *pinned, size_t bytes);
     enum shoal_status (*get)(struct device *dev, void *pinned, const void *src, size_t bytes);
+    enum shoal_status (*swap)(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes);
+    enum shoal_status (*swap_wait)(struct device *dev);
     enum shoal_status (*mark)(struct device *dev, int mark);
     enum shoal_status (*reach)(struct device *dev, int mark);
 

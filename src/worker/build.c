@@ -102,7 +102,7 @@ static enum shoal_status make_outboxes(struct worker *w)
 {
     const size_t bytes = (size_t)w->table->n_params * sizeof *w->moved;
     if (!exchange_keeps_outbox(w->cfg)) return SHOAL_OK;
-    for (int i = 0; i < w->n_own; i++)
+    for (int i = 0; !w->park && i < w->n_own; i++)
         SHOAL_TRY(make_slabs(w, &w->own[i].outbox, "an expert's weights on their way"));
     SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's weights as a round moves them", &w->moved));
     if (comm_may_overlap(w->comm)) return job_create(&w->job);
@@ -114,17 +114,23 @@ static enum shoal_status make_outboxes(struct worker *w)
 static enum shoal_status make_exchange(struct worker *w)
 {
     if (exchange_keeps_mean(w->cfg)) SHOAL_TRY(make_slabs(w, &w->mean, "the mean of the experts"));
-    if (exchange_keeps_inbox(w->cfg, w->workers))
+    if (exchange_keeps_inbox(w->cfg, w->workers, w->park != NULL))
         SHOAL_TRY(make_slabs(w, &w->inbox, "another worker's expert"));
     return SHOAL_OK;
+}
+
+static enum shoal_status make_room(struct worker *w, struct own *own, int number)
+{
+    const bool velocity = evo_needs_velocity(w->cfg), best = evo_needs_own_best(w->cfg);
+    return w->park ? expert_create_pinned(w->dev, w->table, number, velocity, best, &own->expert)
+                   : expert_create(w->dev, w->table, number, velocity, best, &own->expert);
 }
 
 static enum shoal_status make_expert(struct worker *w, struct own *own, int number)
 {
     const struct config *c = w->cfg;
     const uint32_t stream = c->population.init == INIT_SAME ? 0 : (uint32_t)number;
-    SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
-                            &own->expert));
+    SHOAL_TRY(make_room(w, own, number));
     own->expert->lr_scale = plan_lr_scale(c, number);
     return expert_init(own->expert, (uint64_t)c->run.seed, stream, w->table->shape.layers);
 }
@@ -133,8 +139,7 @@ static enum shoal_status load_expert(struct worker *w, struct own *own, int numb
 {
     const struct config *c = w->cfg;
     char path[SHOAL_MAX_PATH];
-    SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
-                            &own->expert));
+    SHOAL_TRY(make_room(w, own, number));
     SHOAL_TRY(run_shard_path(path, c->run.out, number, step));
     SHOAL_TRY(shard_read(path, own->expert, &own->past));
     own->room = own->past.n_judgings;
@@ -177,6 +182,7 @@ enum shoal_status worker_begin(struct worker *w, const char *run_id,
     w->began_s = clock_now_s() - (resume ? resume->time_s : 0);
     worker_forget_experts(w);
     SHOAL_TRY(make_experts(w, resume));
+    park_adopt(w);
     SHOAL_TRY(worker_begin_outside(w, resume));
     measure_peak(w, w->cfg->run.steps - (resume ? resume->standing.step : 0));
     return SHOAL_OK;
@@ -197,6 +203,7 @@ enum shoal_status worker_build(struct worker *w)
     SHOAL_TRY(param_table_create(&shape, &w->table));
     SHOAL_TRY(gpt_create(w->dev, w->table, worker_setup(c), &w->gpt));
     SHOAL_TRY(make_buffers(w));
+    SHOAL_TRY(park_create(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->own, "a worker's experts", &w->own));
     SHOAL_TRY(make_outboxes(w));

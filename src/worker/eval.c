@@ -12,6 +12,7 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order)
     double loss = 0;
     if (!is_mean && reporter != w->number) return SHOAL_OK;
     SHOAL_ASSERT(!is_mean || w->mean_fresh);
+    if (!is_mean) SHOAL_TRY(park_bring(w, order->best - w->first));
     float *const weights =
         is_mean ? w->mean.weights : w->own[order->best - w->first].expert->weights;
     SHOAL_TRY(worker_measure(w, weights, &w->evaluation, is_mean, &loss));

@@ -19,10 +19,11 @@ bool exchange_keeps_mean(const struct config *c)
     return c->evolution.recombine || attracts(c, ATTRACT_MEAN);
 }
 
-bool exchange_keeps_inbox(const struct config *c, int workers)
+bool exchange_keeps_inbox(const struct config *c, int workers, bool parked)
 {
-    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
-                           attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
+    const bool needed = workers > 1 || (parked && exchange_keeps_outbox(c));
+    return needed && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
+                      attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
 }
 
 bool exchange_keeps_outbox(const struct config *c)

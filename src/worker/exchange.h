@@ -4,9 +4,10 @@
 #include "config/config.h"
 #include "model/params.h"
 
-/* Whether a worker holds the mean of the experts, and another worker's expert. */
+/* Whether a worker holds the mean of the experts, and another worker's expert, or, while a delayed
+ * round is on its way, one of its own that are parked (park.h). */
 bool exchange_keeps_mean(const struct config *c);
-bool exchange_keeps_inbox(const struct config *c, int workers);
+bool exchange_keeps_inbox(const struct config *c, int workers, bool parked);
 /* Whether a worker keeps copies of its experts while a round is on its way, and one of them as the
  * round moves it. */
 bool exchange_keeps_outbox(const struct config *c);

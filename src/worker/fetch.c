@@ -38,6 +38,7 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
     const bool moments = p->rule->moments == MOMENTS_INHERIT;
     const bool is_mean = p->member == experts;
     p->slabs = place_of(w, p->member);
+    SHOAL_TRY(park_lend(w, p));
     for (int i = 0; i < 2; i++) {
         if (!is_mean) {
             const int root = worker_of_expert(p->member, w->workers, experts);

@@ -6,6 +6,7 @@
 #include "snapshot/shard.h"
 #include "snapshot/staging.h"
 #include "worker/exchange.h"
+#include "worker/park.h"
 #include "worker/worker.h"
 
 /* What a worker with a model of no size holds: code, libraries (but the backends'), MPI's and
@@ -27,6 +28,12 @@ static int64_t scratch_of_thread(const struct config *c)
 
 static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own)
 {
+    if (park_applies(c, !m->gpu, own)) {
+        m->bytes[MEMORY_WEIGHTS] = PARK_SETS * slab;
+        m->bytes[MEMORY_MOMENTS] = PARK_SETS * 2 * slab;
+        m->bytes[MEMORY_PARKED] = own * (3 + evo_needs_velocity(c) + evo_needs_own_best(c)) * slab;
+        return;
+    }
     m->bytes[MEMORY_WEIGHTS] = own * slab;
     m->bytes[MEMORY_MOMENTS] = own * 2 * slab;
     m->bytes[MEMORY_VELOCITY] = evo_needs_velocity(c) ? own * slab : 0;
@@ -91,9 +98,11 @@ static void count_exchange(struct memory *m, const struct config *c,
 {
     const int64_t slabs = exchange_slabs(c) * table->n_params * (int64_t)sizeof(float);
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
-    if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
+    const bool parked = park_applies(c, !m->gpu, own);
+    if (exchange_keeps_inbox(c, workers, parked)) m->bytes[MEMORY_INBOX] = slabs;
     if (exchange_keeps_outbox(c))
-        m->bytes[MEMORY_OUTBOX] = own * slabs + table->n_params * (int64_t)sizeof(float);
+        m->bytes[MEMORY_OUTBOX] =
+            (parked ? 0 : own * slabs) + table->n_params * (int64_t)sizeof(float);
     if (exchange_keeps_mean(c)) m->bytes[MEMORY_MEAN] = slabs;
     if (evo_outer_steps(c)) m->bytes[MEMORY_OUTER] = 2 * table->n_params * (int64_t)sizeof(float);
     if (worker_is_parallel(c))
@@ -147,6 +156,7 @@ enum memory_kind memory_kind(const struct memory *m, enum memory_item item)
     case MEMORY_PROGRAM:
         return MEMORY_HOST;
     case MEMORY_STAGE:
+    case MEMORY_PARKED:
         return MEMORY_PINNED;
     default:
         return MEMORY_DEVICE;
@@ -189,6 +199,7 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_WORKSPACE] = "product_workspace",
         [MEMORY_CONTEXT] = "driver_context",
         [MEMORY_NCCL] = "nccl_buffers",
+        [MEMORY_PARKED] = "parked_experts",
         [MEMORY_STAGE] = "pinned_stage",
         [MEMORY_EXCHANGE] = "exchange_buffers",
         [MEMORY_SNAPSHOT] = "snapshot_buffers",

@@ -8,16 +8,17 @@
 #include "model/params.h"
 
 enum memory_item {
-    MEMORY_WEIGHTS,  /* of all experts of the worker, float32 */
-    MEMORY_MOMENTS,  /* AdamW's two */
+    MEMORY_WEIGHTS, /* of all experts of the worker, float32; where they are parked, of PARK_SETS */
+    MEMORY_MOMENTS, /* AdamW's two, likewise */
     MEMORY_VELOCITY, /* where a rule of evolution has inertia */
     MEMORY_OWN_BEST, /* where one is cognitive */
     MEMORY_GRADIENTS,
     MEMORY_WEIGHTS16, /* bf16 copy of the expert in training */
     MEMORY_ACTIVATIONS,
     MEMORY_MEAN,     /* of the experts */
-    MEMORY_INBOX,    /* another worker's expert */
-    MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way */
+    MEMORY_INBOX,    /* another worker's expert, or one of its own that is parked */
+    MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way, unless they are
+                        parked, and one as the round moves it */
     MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
     MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets, here and on their way to the device */
@@ -25,6 +26,7 @@ enum memory_item {
     MEMORY_WORKSPACE, /* of a GPU's matrix products */
     MEMORY_CONTEXT,   /* what a GPU's driver takes for a process */
     MEMORY_NCCL,      /* NCCL's buffers on a GPU */
+    MEMORY_PARKED,    /* all slabs of all experts of the worker, where they are parked (park.h) */
     MEMORY_STAGE,     /* between a GPU and MPI */
     MEMORY_EXCHANGE,  /* stripes of sums among workers; only while they are added */
     MEMORY_SNAPSHOT,  /* tensors on their way to a file; only while one is written */

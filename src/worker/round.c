@@ -169,6 +169,7 @@ static enum shoal_status evolve_later(struct worker *w, struct own *own, const s
 static enum shoal_status apply(struct worker *w, struct own *own)
 {
     const struct round *const r = &w->round;
+    park_touch(w, own);
     if (r->judged) SHOAL_TRY(lineage_begin(w, own->expert));
     for (int g = 0; g < 2; g++) {
         const struct pull *p = &w->round.pull[g];
@@ -226,7 +227,8 @@ static enum shoal_status report_round(struct worker *w)
 static enum shoal_status begin(struct worker *w)
 {
     if (w->cfg->evolution.delay == 0) return fetch_timed(w);
-    for (int i = 0; i < w->n_own; i++)
+    if (w->park) SHOAL_TRY(park_send_home(w)); /* homes are outboxes */
+    for (int i = 0; !w->park && i < w->n_own; i++)
         SHOAL_TRY(fill_outbox(w, &w->own[i]));
     if (!w->job) return fetch_timed(w);
     /* The copies must be there before another thread reads them. */

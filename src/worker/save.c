@@ -201,6 +201,7 @@ static enum shoal_status save_next(struct worker *w)
     struct slot *slot = NULL;
     char path[SHOAL_MAX_PATH];
     SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, s->step));
+    SHOAL_TRY(park_settle(w));
     if (s->writer) SHOAL_TRY(free_slot(w, &slot));
     if (s->failed) return report_failed(w, own->expert);
     if (!s->writer) {

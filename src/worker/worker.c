@@ -54,6 +54,7 @@ done:
 
 void worker_forget_experts(struct worker *w)
 {
+    park_forget(w);
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
@@ -62,7 +63,7 @@ void worker_forget_experts(struct worker *w)
     }
 }
 
-static void free_slabs(struct device *dev, struct slabs *s)
+void worker_free_slabs(struct device *dev, struct slabs *s)
 {
     float *const slab[] = {s->weights, s->m, s->v};
     for (int i = 0; i < 3; i++)
@@ -75,15 +76,16 @@ void worker_destroy(struct worker **worker)
     if (!w) return;
     job_destroy(&w->job);
     worker_save_destroy(w);
-    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
-        free_slabs(w->dev, &w->own[i].outbox);
     worker_forget_experts(w);
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
+        worker_free_slabs(w->dev, &w->own[i].outbox);
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     parallel_destroy(w);
+    park_destroy(w);
     if (w->dev) {
-        free_slabs(w->dev, &w->mean);
-        free_slabs(w->dev, &w->inbox);
+        worker_free_slabs(w->dev, &w->mean);
+        worker_free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
         if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
         if (w->outer.velocity) device_free(w->dev, w->outer.velocity);

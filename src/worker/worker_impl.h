@@ -25,7 +25,8 @@ struct own {
     struct shard_past past; /* its tables are owned */
     int64_t room;           /* rows allocated for them, */
     int64_t lineage_room;   /* and for its lineage */
-    struct slabs outbox;    /* as they were when the round began; NULL without a delay */
+    struct slabs outbox;    /* as they were when the round began; NULL without a delay; of a
+                             * parked expert it is its home */
 };
 
 /* A training step, and what became of it. */
@@ -105,6 +106,7 @@ struct worker {
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
+    struct park *park;         /* NULL: all own experts stay on the device */
     struct parallel *parallel; /* NULL unless the experts are replicas */
     struct save *save;         /* files on their way to disk */
     double judging_s;          /* clock when the last judging began */
@@ -117,6 +119,36 @@ struct worker {
 enum shoal_status worker_build(struct worker *w);
 /* Fine where there are none. */
 void worker_forget_experts(struct worker *w);
+
+/* Free what is there. */
+void worker_free_slabs(struct device *dev, struct slabs *s);
+
+/* ---- park.c: experts in page-locked memory; none of it is collective, and all but park_create
+ * does nothing where w->park is NULL. Whoever works on an expert without having brought it finds
+ * its slabs by its pointers, which is right once swaps are settled: so they are whenever
+ * worker_train or worker_judge has returned. ---- */
+
+/* What the device holds; nothing where experts are not parked. */
+enum shoal_status park_create(struct worker *w);
+void park_destroy(struct worker *w);
+/* The experts have been made, at home. */
+void park_adopt(struct worker *w);
+/* They are about to be destroyed: all are at home again, whatever they hold. */
+void park_forget(struct worker *w);
+/* What is queued on the device from now on finds this own expert there, until another is brought.
+ */
+enum shoal_status park_bring(struct worker *w, int own);
+/* While the own expert that was brought is worked on, the one after it comes. */
+enum shoal_status park_bring_next(struct worker *w, int own);
+/* What is queued on the device from now on finds all own experts where their pointers say. */
+enum shoal_status park_settle(struct worker *w);
+/* This expert changes where it is. */
+void park_touch(struct worker *w, const struct own *own);
+/* Bring all homes up to date; w->park is there. */
+enum shoal_status park_send_home(struct worker *w);
+/* An attractor that is a parked expert of this worker into the inbox, if there is one: what
+ * libraries send lies on the device, and what moves others does not change meanwhile. */
+enum shoal_status park_lend(struct worker *w, struct pull *pull);
 
 /* Train every own expert from step `from` to step `to`, one after the other. Not collective, unless
  * the experts are replicas. */

@@ -381,7 +381,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     const locked here;
     const bool from_host = kind == cudaMemcpyHostToDevice, to_host = kind == cudaMemcpyDeviceToHost;
     if (bytes == 0) return cudaSuccess;
-    if ((place_of(from) == ON_DEVICE) == from_host || (place_of(to) == ON_DEVICE) == to_host)
+    if (kind != cudaMemcpyDefault &&
+        ((place_of(from) == ON_DEVICE) == from_host || (place_of(to) == ON_DEVICE) == to_host))
         return cudaErrorInvalidValue;
     struct work *const w = push(stream, COPY);
     w->to = to;
@@ -401,7 +402,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 {
     const locked here;
     if (bytes == 0) return cudaSuccess;
-    if (place_of(to) != ON_DEVICE) return cudaErrorInvalidValue;
+    if (place_of(to) == PAGEABLE) return cudaErrorInvalidValue;
     struct work *const w = push(stream, FILL);
     w->to = to;
     w->value = value;

@@ -41,6 +41,22 @@ class Emulated(RunTest):
         prompt = self.on("cuda", "prompt", [*sets, "train.skip=1000"])
         self.assertEqual(self.curve(late), self.curve(prompt))
 
+    def test_parked(self):
+        """Swaps run beside training, as late as CUDA allows: what is not waited for is not there."""
+        files = ["snapshot.every=4", "run.steps=8", "population.experts=4"]
+        for name, sets, ranks in (
+                ("beside", [*BESIDE, *files], 1),
+                ("every", [*SMALL, *files, *EVERY_OPERATOR, "snapshot.async=false"], 1),
+                ("every-beside", [*SMALL, *files, *EVERY_OPERATOR, "evolution.delay=1"], 1),
+                ("eoe", [*SMALL, *files, "evolution.preset=eoe", "model.layers=6",
+                         "population.experts=6", "evolution.delay=1"], 3)):
+            off, on = (self.on("cuda", f"{name}-{park}", [*sets, f"population.park={park}"], ranks)
+                       for park in ("off", "auto"))
+            for step in (4, 8):
+                self.assertEqual(differences(off, on, step), [], f"{name}, step {step}")
+            self.assertEqual(self.curve(off), self.curve(on))
+            self.assertEqual(judgings(off), judgings(on))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

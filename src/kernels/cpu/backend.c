@@ -122,6 +122,13 @@ static enum shoal_status cpu_sync(struct device *dev)
     return SHOAL_OK;
 }
 
+static enum shoal_status cpu_swap(struct device *dev, void *slab, void *out, const void *in,
+                                  size_t bytes)
+{
+    if (out) SHOAL_TRY(cpu_copy(dev, out, slab, bytes));
+    return in ? cpu_copy(dev, slab, in, bytes) : SHOAL_OK;
+}
+
 /* Whatever was queued is done. */
 static enum shoal_status cpu_mark(struct device *dev, int mark)
 {
@@ -189,6 +196,8 @@ const struct kernel_ops cpu_ops = {
     .free_pinned = cpu_free,
     .put = cpu_copy,
     .get = cpu_copy,
+    .swap = cpu_swap,
+    .swap_wait = cpu_sync,
     .mark = cpu_mark,
     .reach = cpu_mark,
     .beside_begin = cpu_sync,

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "kernels/cuda/beside.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/swap.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
@@ -122,6 +123,7 @@ static enum shoal_status acquire(struct cuda_device *cuda)
         TRY_CUDA(cudaEventCreateWithFlags(&cuda->mark[m],
                                           cudaEventDisableTiming | cudaEventBlockingSync));
     SHOAL_TRY(beside_open(&cuda->beside));
+    SHOAL_TRY(swap_open(&cuda->swap));
     return gemm_plans_create(&cuda->gemms);
 }
 
@@ -130,6 +132,7 @@ static void cuda_close(struct device *dev)
     struct cuda_device *const cuda = cuda_of(dev);
     (void)cudaSetDevice(cuda->index);
     gemm_plans_destroy(&cuda->gemms);
+    swap_close(&cuda->swap);
     beside_close(&cuda->beside);
     if (cuda->scratch) (void)cudaFree(cuda->scratch);
     if (cuda->workspace) (void)cudaFree(cuda->workspace);
@@ -241,22 +244,23 @@ static enum shoal_status move(struct device *dev, void *dst, const void *src, si
     return SHOAL_OK;
 }
 
-/* Waits, so that the caller may change what it handed over, pinned memory included. */
+/* Waits, so that the caller may change what it handed over, pinned memory included. CUDA sees by
+ * the pointers where a slab lies. */
 static enum shoal_status cuda_upload(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyHostToDevice));
+    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDefault));
     return cuda_sync(dev);
 }
 
 static enum shoal_status cuda_download(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDeviceToHost));
+    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDefault));
     return cuda_sync(dev);
 }
 
 static enum shoal_status cuda_copy(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    return move(dev, dst, src, bytes, cudaMemcpyDeviceToDevice);
+    return move(dev, dst, src, bytes, cudaMemcpyDefault);
 }
 
 static enum shoal_status cuda_put(struct device *dev, void *dst, const void *pinned, size_t bytes)
@@ -300,6 +304,8 @@ const struct kernel_ops cuda_ops = {
     .free_pinned = cuda_free_pinned,
     .put = cuda_put,
     .get = cuda_get,
+    .swap = cuda_swap,
+    .swap_wait = cuda_swap_wait,
     .mark = cuda_mark,
     .reach = cuda_reach,
     .beside_begin = cuda_beside_begin,

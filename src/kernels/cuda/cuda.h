@@ -24,6 +24,14 @@ struct beside {
     cudaEvent_t slot[DEVICE_SLOTS];
 };
 
+/* Queues of slabs that leave the device and that come to it; swap.c. */
+enum swap_queue { SWAP_LEAVES, SWAP_COMES, SWAP_QUEUES };
+struct swap {
+    cudaStream_t queue[SWAP_QUEUES];
+    cudaEvent_t queued[SWAP_QUEUES]; /* all that waits for them waits for */
+    cudaEvent_t computed;            /* all that they wait for */
+};
+
 struct cuda_device {
     struct device base;
     int index; /* among the visible devices */
@@ -34,6 +42,7 @@ struct cuda_device {
     double *total;   /* pinned host memory: where a sum arrives */
     cudaEvent_t mark[DEVICE_MARKS];
     struct beside beside;
+    struct swap swap;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
 
