@@ -136,6 +136,21 @@ static void print_items(const struct memory *m, enum memory_kind kind, const cha
     }
 }
 
+/* Where it is not known whether the GPU has room for all experts: what if it has not. */
+static void print_parked(const struct plan *p)
+{
+    struct config c = p->config;
+    char note[NOTE], homes[FORMAT_WORD];
+    c.population.park = PARK_ON;
+    const struct plan_layout on = plan_layout_of(p, &c, p->layout.workers);
+    if (p->gpu_bytes > 0 || on.memory.bytes[MEMORY_PARKED] == 0) return;
+    if (p->config.population.park != PARK_AUTO) return;
+    format_bytes(homes, (double)on.memory.bytes[MEMORY_PARKED]);
+    (void)snprintf(note, sizeof note,
+                   "on one without so much (population.park): %s more of the host's memory", homes);
+    row_bytes("or, with experts parked", (double)on.device_bytes, note);
+}
+
 static void print_memory(const struct plan *p)
 {
     const struct plan_layout *l = &p->layout;
@@ -150,6 +165,7 @@ static void print_memory(const struct plan *p)
     if (p->gpu) {
         print_items(&l->memory, MEMORY_DEVICE, activations);
         row_bytes("on the GPU", (double)l->device_bytes, "");
+        print_parked(p);
         printf("\nMemory of a worker on its machine\n");
     }
     print_items(&l->memory, MEMORY_PINNED, activations);

@@ -19,7 +19,8 @@ enum population_mode {
     POPULATION_EVOLVE,       /* experts train alone and meet in rounds */
     POPULATION_DATA_PARALLEL /* replicas of one expert that share every gradient */
 };
-/* Whether experts wait in host memory for their turn on the device; auto: for one on a GPU. */
+/* Whether experts wait in host memory for their turn on the device; auto: where a GPU cannot hold
+ * them all. */
 enum parking { PARK_AUTO, PARK_ON, PARK_OFF };
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */

@@ -118,8 +118,7 @@ const struct option option_table[] = {
     {CHOICE(population.mode, mode_names), .fallback = "evolve",
      .help = "data_parallel: experts are replicas that average their gradients in every step"},
     {CHOICE(population.park, park_names), .fallback = "auto", .flags = OPTION_RESUMABLE,
-     .help = "a worker with over two experts keeps two on the device, all in host memory; auto: on "
-             "GPUs"},
+     .help = "keep two experts on the device, all in host memory; auto: where a GPU has no room"},
     {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
      .help = "experts begin with learning rates from train.lr / this to train.lr * this"},
 

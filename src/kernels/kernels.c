@@ -95,6 +95,11 @@ bool device_is_host(const struct device *dev)
     return dev->is_host;
 }
 
+int64_t device_memory_bytes(const struct device *dev)
+{
+    return dev->memory_bytes;
+}
+
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out)
 {
     return dev->ops->alloc(dev, bytes, what, out);

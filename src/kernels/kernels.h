@@ -87,6 +87,8 @@ const char *device_identity(const struct device *dev);
 /* Whether device memory is ordinary host memory, so that pointers may be used on either side. If
  * not, only kernels and device_* may look at what they point to. */
 bool device_is_host(const struct device *dev);
+/* All the memory a GPU has, in bytes; 0 on the CPU. */
+int64_t device_memory_bytes(const struct device *dev);
 /* bytes of zeroed memory, 64-byte aligned (256 on GPUs). out is void **. */
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out);
 void device_free(struct device *dev, void *p);

@@ -106,6 +106,7 @@ struct kernel_ops {
 struct device {
     const struct kernel_ops *ops;
     bool is_host;             /* device memory is host memory */
+    int64_t memory_bytes;     /* of a GPU */
     char describe[128];       /* for people */
     char identity[DEVICE_ID]; /* "" on the CPU */
 };

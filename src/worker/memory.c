@@ -26,9 +26,10 @@ static int64_t scratch_of_thread(const struct config *c)
     return product > attention ? product : attention;
 }
 
-static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own)
+static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own,
+                          bool parked)
 {
-    if (park_applies(c, !m->gpu, own)) {
+    if (parked) {
         m->bytes[MEMORY_WEIGHTS] = PARK_SETS * slab;
         m->bytes[MEMORY_MOMENTS] = PARK_SETS * 2 * slab;
         m->bytes[MEMORY_PARKED] = own * (3 + evo_needs_velocity(c) + evo_needs_own_best(c)) * slab;
@@ -94,11 +95,10 @@ static void count_transport(struct memory *m, const struct config *c, int64_t n,
 }
 
 static void count_exchange(struct memory *m, const struct config *c,
-                           const struct param_table *table, int own, int workers)
+                           const struct param_table *table, int own, int workers, bool parked)
 {
     const int64_t slabs = exchange_slabs(c) * table->n_params * (int64_t)sizeof(float);
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
-    const bool parked = park_applies(c, !m->gpu, own);
     if (exchange_keeps_inbox(c, workers, parked)) m->bytes[MEMORY_INBOX] = slabs;
     if (exchange_keeps_outbox(c))
         m->bytes[MEMORY_OUTBOX] =
@@ -125,20 +125,26 @@ int memory_staging_slots(const struct config *c, const struct param_table *table
     return fit < 1 ? 1 : fit < own ? (int)fit : own;
 }
 
+int memory_own(const struct config *c, struct memory_place place)
+{
+    const int experts = c->population.experts;
+    return worker_first_expert(place.worker + 1, place.workers, experts) -
+           worker_first_expert(place.worker, place.workers, experts);
+}
+
 struct memory memory_of(const struct config *c, const struct param_table *table,
                         struct memory_place place)
 {
     struct memory m = {.bytes = {0}, .gpu = place.gpu};
-    const int experts = c->population.experts;
-    const int own = worker_first_expert(place.worker + 1, place.workers, experts) -
-                    worker_first_expert(place.worker, place.workers, experts);
-    count_experts(&m, c, table->n_params * (int64_t)sizeof(float), own);
+    const int own = memory_own(c, place);
+    const bool parked = park_applies(c, table, place);
+    count_experts(&m, c, table->n_params * (int64_t)sizeof(float), own, parked);
     count_model(&m, c, table);
     if (place.gpu)
         count_gpu(&m, c, table);
     else
         m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
-    count_exchange(&m, c, table, own, place.workers);
+    count_exchange(&m, c, table, own, place.workers, parked);
     m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
     m.bytes[MEMORY_STAGING] = memory_staging_slots(c, table, own) * slot_bytes(c, table);
     m.bytes[MEMORY_PROGRAM] = program_bytes + device_libraries_bytes();

@@ -45,7 +45,12 @@ struct memory_place {
     int worker, workers;
     int threads;
     bool gpu;
+    int64_t gpu_bytes; /* all memory of the GPU; 0: not known, then experts are not parked by
+                          themselves */
 };
+
+/* How many experts the worker owns. */
+int memory_own(const struct config *c, struct memory_place place);
 
 /* Where an item lies. */
 enum memory_kind { MEMORY_HOST, MEMORY_PINNED /* of the host too */, MEMORY_DEVICE };

@@ -26,10 +26,22 @@ struct park {
     int active;              /* the set in use */
 };
 
-bool park_applies(const struct config *c, bool is_host, int own)
+/* Drivers and fragments take a little that nobody counts. */
+static int64_t usable(int64_t gpu_bytes)
 {
-    if (c->population.park == PARK_OFF || worker_is_parallel(c)) return false;
-    return own > PARK_SETS && (c->population.park == PARK_ON || !is_host);
+    return gpu_bytes - gpu_bytes / 32;
+}
+
+bool park_applies(const struct config *c, const struct param_table *table,
+                  struct memory_place place)
+{
+    if (memory_own(c, place) <= PARK_SETS || worker_is_parallel(c)) return false;
+    if (c->population.park != PARK_AUTO) return c->population.park == PARK_ON;
+    if (!place.gpu || place.gpu_bytes == 0) return false;
+    struct config off = *c;
+    off.population.park = PARK_OFF;
+    const struct memory m = memory_of(&off, table, place);
+    return memory_total(&m, MEMORY_DEVICE) > usable(place.gpu_bytes);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -37,8 +49,12 @@ bool park_applies(const struct config *c, bool is_host, int own)
 enum shoal_status park_create(struct worker *w)
 {
     const size_t bytes = (size_t)w->table->n_params * sizeof(float);
+    const struct memory_place place = {.worker = w->number,
+                                       .workers = w->workers,
+                                       .gpu = !device_is_host(w->dev),
+                                       .gpu_bytes = device_memory_bytes(w->dev)};
     struct park *p = NULL;
-    if (!park_applies(w->cfg, device_is_host(w->dev), w->n_own)) return SHOAL_OK;
+    if (!park_applies(w->cfg, w->table, place)) return SHOAL_OK;
     SHOAL_TRY(mem_alloc(sizeof *p, "parked experts", &p));
     w->park = p;
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->home, "parked experts", &p->home));

@@ -51,7 +51,7 @@ class Emulated(RunTest):
                 ("eoe", [*SMALL, *files, "evolution.preset=eoe", "model.layers=6",
                          "population.experts=6", "evolution.delay=1"], 3)):
             off, on = (self.on("cuda", f"{name}-{park}", [*sets, f"population.park={park}"], ranks)
-                       for park in ("off", "auto"))
+                       for park in ("off", "on"))
             for step in (4, 8):
                 self.assertEqual(differences(off, on, step), [], f"{name}, step {step}")
             self.assertEqual(self.curve(off), self.curve(on))

@@ -13,7 +13,7 @@ static const char *advice(cudaError_t code)
 {
     switch (code) {
     case cudaErrorMemoryAllocation:
-        return "a smaller train.micro_batch or train.recompute needs less memory";
+        return "a smaller train.micro_batch, train.recompute or population.park: on needs less";
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
         return "build with CMAKE_CUDA_ARCHITECTURES for this device";
@@ -109,6 +109,7 @@ static enum shoal_status describe(struct cuda_device *cuda)
                    "cuda:%d, %.60s, %.1f GB, compute capability %d.%d", cuda->index, p.name,
                    (double)p.totalGlobalMem * 1e-9, p.major, p.minor);
     write_identity(cuda->base.identity, &p);
+    cuda->base.memory_bytes = (int64_t)p.totalGlobalMem;
     return SHOAL_OK;
 }
 
@@ -178,7 +179,7 @@ static enum shoal_status allocate(struct device *dev, size_t bytes, const char *
         return SHOAL_FAIL(
             SHOAL_ENOMEM,
             "no device memory for %s: %.2f GB wanted, %.2f of %.2f GB left; a smaller "
-            "train.micro_batch or train.recompute needs less",
+            "train.micro_batch, train.recompute or population.park: on needs less",
             what, (double)bytes * 1e-9, (double)left * 1e-9, (double)all * 1e-9);
     }
     TRY_CUDA(code);
