@@ -149,6 +149,27 @@ driver_memory() {
         tee "$OUT/figures/driver.json"
 }
 
+# population_of NAME PARK: six experts of 82 M parameters on one GPU, parked or not: tokens a second of all
+# of them from round to round, swaps and rounds included. The run is cut off, so that it saves nothing.
+population_of() {
+    local run="$OUT/$1"
+    mkdir -p "$run" && seq 1 600000 > "$run/text.txt" || return 1
+    "$(program shoal)" tokenize --tokenizer bytes --out "$run/data" "$run/text.txt" || return 1
+    timeout --signal=KILL 40 "$(program shoal)" train "$ROOT/configs/gpt2-124m-2x6.yaml" \
+        --set population.experts=6 --set population.layers_per_expert=6 --set train.micro_batch=8 \
+        --set "run.out=$run/run" --set "data.train=$run/data/train_*.bin" \
+        --set "data.val=$run/data/val_*.bin" --set data.tokenizer=none --set train.batch=8 \
+        --set snapshot.every=0 --set evolution.judge=10000 --set evolution.fitness_batches=1 \
+        --set "population.park=$2" --set device=cuda
+    grep '"event":"round"' "$run/run/metrics.jsonl" | sed -E 's/.*"time":([^,]*),"step":([^,]*),.*/\1 \2/' |
+        awk '$2 > 0 {if (!n++) {t = $1; s = $2} now = $1; at = $2}
+            END {if (at <= s) exit 1; printf "{\"tokens_per_s\":%.0f}\n", (at - s) * 6 * 8 * 1024 / (now - t)}' |
+        tee "$OUT/figures/$1.json"
+    local code=${PIPESTATUS[2]}
+    rm -rf -- "$run/run" "$run/data" "$run/text.txt"
+    return "$code"
+}
+
 llmc() {
     # shellcheck disable=SC2086  # a command with its arguments
     $LLMC | tee /dev/stderr | grep -oE '[0-9.]+ tok/s' | sort -n |
@@ -172,6 +193,8 @@ training_steps() {
         [ -z "$PYTHON" ] ||
             part "torch-$name" 75 pytorch_of "torch-$name" "$layers" "$width" "$heads" "$batch" compile
     done < <(models)
+    part population-all-there 50 population_of population-all-there off
+    part population-parked 50 population_of population-parked on
     part shoal-gpt2-124m-f32 45 step_of shoal-gpt2-124m-f32 12 768 12 8 f32
     [ -n "$PYTHON" ] || skip torch "no --python given"
     if [ -n "$LLMC" ]; then part llmc 60 llmc; else skip llmc "no --llmc given"; fi
@@ -252,7 +275,7 @@ main() {
     if ! compgen -G '/dev/nvidia[0-9]*' > /dev/null && ! nvidia-smi > /dev/null 2>&1; then
         die "there is no GPU here: no /dev/nvidia0, and nvidia-smi shows none" 3
     fi
-    export -f program exchange sanitizer step_of pytorch_of llmc build used driver_memory field
+    export -f program exchange sanitizer population_of step_of pytorch_of llmc build used driver_memory field
     export OUT BUILD PYTHON LLMC ROOT
     find_programs
     export BUILD STEP
