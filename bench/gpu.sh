@@ -80,7 +80,7 @@ program() {
 device_tests() {
     local name path
     for name in test_kernels_network test_kernels_attention test_kernels_update test_kernels_evolve \
-        test_kernels_parity test_kernels_lane test_device; do
+        test_kernels_parity test_kernels_lane test_kernels_swap test_device; do
         path=$(program "$name")
         if [ -n "$path" ]; then
             part "$name" 60 env SHOAL_TEST_DEVICE=cuda "$path"

@@ -11,6 +11,7 @@
  * the thread that trains (as slow as the bus), and experts that train in the other order every
  * second time, which would save a third of the copies of three experts and little of six's. */
 #include "worker/park.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "evo/operators.h"
 #include "worker/exchange.h"
@@ -46,6 +47,16 @@ bool park_applies(const struct config *c, const struct param_table *table,
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void announce(const struct worker *w, struct memory_place place)
+{
+    const struct memory m = memory_of(w->cfg, w->table, place);
+    if (w->number != 0) return;
+    log_info(
+        "%d experts of a worker take turns on its device, which holds %d at a time; the others "
+        "wait in %.2f GB of page-locked host memory (population.park)",
+        w->n_own, PARK_SETS, (double)m.bytes[MEMORY_PARKED] * 1e-9);
+}
+
 enum shoal_status park_create(struct worker *w)
 {
     const size_t bytes = (size_t)w->table->n_params * sizeof(float);
@@ -55,6 +66,7 @@ enum shoal_status park_create(struct worker *w)
                                        .gpu_bytes = device_memory_bytes(w->dev)};
     struct park *p = NULL;
     if (!park_applies(w->cfg, w->table, place)) return SHOAL_OK;
+    announce(w, place);
     SHOAL_TRY(mem_alloc(sizeof *p, "parked experts", &p));
     w->park = p;
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->home, "parked experts", &p->home));

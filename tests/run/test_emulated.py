@@ -45,7 +45,7 @@ class Emulated(RunTest):
         """Swaps run beside training, as late as CUDA allows: what is not waited for is not there."""
         files = ["snapshot.every=4", "run.steps=8", "population.experts=4"]
         for name, sets, ranks in (
-                ("beside", [*BESIDE, *files], 1),
+                ("beside", [*BESIDE, *files, "evolution.wire=bf16"], 1),
                 ("every", [*SMALL, *files, *EVERY_OPERATOR, "snapshot.async=false"], 1),
                 ("every-beside", [*SMALL, *files, *EVERY_OPERATOR, "evolution.delay=1"], 1),
                 ("eoe", [*SMALL, *files, "evolution.preset=eoe", "model.layers=6",

@@ -60,20 +60,20 @@ class Parked(RunTest):
 
     def test_a_diverged_expert_is_replaced(self):
         """At home or on the device, and by one that may be in either place."""
-        for dead in (1, 3):
-            runs = []
-            for park in ("off", "on"):
-                sets = ["evolution.preset=none", "population.init=different",
-                        "train.schedule=constant", f"population.park={park}"]
-                name = f"dead-{dead}-{park}"
-                run = self.train(name, [*sets, "run.steps=20"])
+        runs = []
+        for park in ("off", "on"):
+            sets = ["evolution.preset=none", "population.init=different", "train.schedule=constant",
+                    f"population.park={park}"]
+            run = self.train(f"dead-{park}", [*sets, "run.steps=20"])
+            for dead in (1, 3):
                 with h5py.File(shard_path(run, dead, 20), "r+") as file:
                     file["params"].visititems(
                         lambda _, item: item.write_direct(np.full(item.shape, np.nan, item.dtype))
                         if isinstance(item, h5py.Dataset) else None)
-                runs.append(self.train(name, [*sets, "run.steps=60"], resume=True))
-            self.assertNotIn(None, judgings(runs[1])[60])
-            self.assertEqual(differences(*runs, 60), [], f"expert {dead}")
+            runs.append(self.train(f"dead-{park}", [*sets, "run.steps=60"], resume=True))
+        self.assertEqual([f is None for f in judgings(runs[1])[40]][:4], [False, True, False, True])
+        self.assertNotIn(None, judgings(runs[1])[60])
+        self.assertEqual(differences(*runs, 60), [])
 
     def test_nothing_is_parked_on_the_cpu_by_itself(self):
         """Nor is where there is room for all: no memory is taken for it."""
