@@ -69,9 +69,9 @@ enum shoal_status park_create(struct worker *w)
     announce(w, place);
     SHOAL_TRY(mem_alloc(sizeof *p, "parked experts", &p));
     w->park = p;
+    p->holds[0] = p->holds[1] = NOBODY;
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->home, "parked experts", &p->home));
     for (int s = 0; s < PARK_SETS; s++) {
-        p->holds[s] = NOBODY;
         SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's weights", &p->set[s].weights));
         SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's first moments", &p->set[s].m));
         SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's second moments", &p->set[s].v));
@@ -113,11 +113,15 @@ void park_adopt(struct worker *w)
 void park_forget(struct worker *w)
 {
     struct park *p = w->park;
-    for (int s = 0; p && s < PARK_SETS; s++) {
+    if (!p || !w->own) return;
+    (void)device_swap_wait(
+        w->dev); /* who is still on the way is not missed, but its home is freed */
+    (void)device_sync(w->dev);
+    for (int s = 0; s < PARK_SETS; s++) {
         if (p->holds[s] != NOBODY) point_to(&w->own[p->holds[s]], &p->home[p->holds[s]]);
         p->holds[s] = NOBODY;
     }
-    for (int i = 0; p && i < w->n_own; i++)
+    for (int i = 0; i < w->n_own; i++)
         w->own[i].outbox = (struct slabs){NULL, NULL, NULL};
 }
 

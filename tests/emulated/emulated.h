@@ -25,6 +25,9 @@ struct emulated_memory {
 };
 struct emulated_memory emulated_memory_now(void);
 void emulated_memory_begin(void);
+/* From now on the n-th allocation fails; 0: none. Returns how far the last such number had come: 0,
+ * it has failed. */
+int emulated_fail_allocation(int n);
 /* What a stream has before it. */
 int emulated_queued(cudaStream_t stream);
 /* How often somebody waited for a whole stream, or for all: events are not counted. */

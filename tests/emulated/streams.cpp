@@ -47,6 +47,7 @@ struct block {
 
 static struct block *blocks;
 static struct emulated_memory memory;
+static int until_failure;
 
 static struct block **find_block(const void *p)
 {
@@ -82,7 +83,8 @@ static cudaError_t make_block(void **p, size_t bytes, bool pinned)
 {
     const size_t most = (size_t)8 << 30;
     *p = NULL;
-    if (bytes > most) return cudaErrorMemoryAllocation;
+    if (bytes > most || (until_failure > 0 && --until_failure == 0))
+        return cudaErrorMemoryAllocation;
     /* exactly as many bytes, so that a sanitizer sees the end */
     if (posix_memalign(p, 256, bytes) != 0) return cudaErrorMemoryAllocation;
     memset(*p, 0xff, bytes);
@@ -235,6 +237,14 @@ void emulated_memory_begin(void)
     const locked here;
     memory.device_peak = memory.device;
     memory.pinned_peak = memory.pinned;
+}
+
+int emulated_fail_allocation(int n)
+{
+    const locked here;
+    const int left = until_failure;
+    until_failure = n;
+    return left;
 }
 
 /* ---- the runtime's calls --------------------------------------------------------------------- */

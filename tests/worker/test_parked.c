@@ -151,18 +151,38 @@ static void compare(struct comm *comm, const char *name, const char *const *sets
 
 static void planned_to_the_byte(void **state)
 {
-    (void)state;
-    struct comm *comm = NULL;
-    int argc = 0;
-    char **argv = NULL;
+    struct comm *const comm = *state;
     const char *const on[] = {"population.park=on"};
     const char *const extras[] = {"population.park=on", "evolution.delay=1",
                                   "evolution.body.inertia=0.5", "evolution.io.cognitive=1",
                                   "evolution.body.moments=inherit"};
-    OK(comm_open(&argc, &argv, &comm));
     compare(comm, "parked", on, 1);
     compare(comm, "parked, with every slab there is", extras, 5);
-    comm_close(&comm);
+}
+
+/* Wherever memory ends, that is said, and nothing is left behind. */
+static void memory_ends(void **state)
+{
+    const char *const extras[] = {"population.park=on", "evolution.delay=1",
+                                  "evolution.body.inertia=0.5"};
+    enum shoal_status st = SHOAL_ENOMEM;
+    struct fixture f;
+    int n = 0;
+    make(&f, extras, 3);
+    f.comm = *state;
+    while (st != SHOAL_OK) {
+        struct worker *w = NULL;
+        emulated_fail_allocation(++n);
+        st = worker_create(&f.c, f.comm, 0, &w);
+        if (st == SHOAL_OK) st = worker_begin(w, "test", NULL);
+        assert_true(st == SHOAL_OK || (st == SHOAL_ENOMEM && emulated_fail_allocation(0) == 0));
+        worker_destroy(&w);
+        assert_int_equal(emulated_memory_now().device, 0);
+        assert_int_equal(emulated_memory_now().pinned, 0);
+    }
+    emulated_fail_allocation(0);
+    assert_true(n > 6 + 4 * K); /* sets, and homes with a velocity */
+    clear(&f);
 }
 
 /* Three experts of a GPU that has room for them stay there, and so do two of any. */
@@ -200,9 +220,27 @@ static void by_itself(void **state)
     param_table_destroy(&table);
 }
 
+static int join(void **state)
+{
+    struct comm *comm = NULL;
+    int argc = 0;
+    char **argv = NULL;
+    OK(comm_open(&argc, &argv, &comm));
+    *state = comm;
+    return 0;
+}
+
+static int leave(void **state)
+{
+    struct comm *comm = *state;
+    comm_close(&comm);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(by_itself),
-                                       cmocka_unit_test(planned_to_the_byte)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+                                       cmocka_unit_test(planned_to_the_byte),
+                                       cmocka_unit_test(memory_ends)};
+    return cmocka_run_group_tests(tests, join, leave);
 }
