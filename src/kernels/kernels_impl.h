@@ -56,6 +56,12 @@ struct kernel_ops {
     enum shoal_status (*mark)(struct device *dev, int mark);
     enum shoal_status (*reach)(struct device *dev, int mark);
 
+    /* NULL, all four: it does not record */
+    enum shoal_status (*record_begin)(struct device *dev);
+    enum shoal_status (*record_end)(struct device *dev, struct device_piece **out);
+    enum shoal_status (*replay)(struct device *dev, struct device_piece *p, bool *moved);
+    void (*piece_free)(struct device *dev, struct device_piece *p);
+
     enum shoal_status (*beside_begin)(struct device *dev);
     enum shoal_status (*beside_end)(struct device *dev);
     enum shoal_status (*fetch)(struct device *dev, void *pinned, const void *src, size_t bytes,

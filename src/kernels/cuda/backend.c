@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "kernels/cuda/beside.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graph.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
@@ -20,6 +21,9 @@ static const char *advice(cudaError_t code)
     case cudaErrorMisalignedAddress:
     case cudaErrorLaunchFailure:
         return "compute-sanitizer shows the kernel at fault; nothing can be computed until restart";
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+        return "train.graph: false does without";
     default:
         return "see nvidia-smi for the device's state";
     }
@@ -302,6 +306,10 @@ const struct kernel_ops cuda_ops = {
     .get = cuda_get,
     .mark = cuda_mark,
     .reach = cuda_reach,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .piece_free = cuda_piece_free,
     .beside_begin = cuda_beside_begin,
     .beside_end = cuda_beside_end,
     .fetch = cuda_fetch,
