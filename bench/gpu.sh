@@ -114,9 +114,10 @@ sanitizer() {
     compute-sanitizer --tool "$1" --error-exitcode 1 "$STEP" 2 128 2 100 300 2 bf16 1 1 cuda
 }
 
-# step_of NAME LAYERS WIDTH HEADS BATCH PRECISION: one training step, in figures/NAME.json.
+# step_of NAME LAYERS WIDTH HEADS CONTEXT VOCAB BATCH PRECISION STEPS [graph]: one training step, in
+# figures/NAME.json.
 step_of() {
-    "$STEP" "$2" "$3" "$4" 1024 50257 "$5" "$6" 1 10 cuda > "$OUT/figures/$1.json"
+    "$STEP" "${@:2:7}" 1 "$9" cuda "${@:10}" > "$OUT/figures/$1.json"
 }
 
 # pytorch_of NAME LAYERS WIDTH HEADS BATCH MODE
@@ -186,16 +187,24 @@ gpt2-1558m-6x8 8 1600 25 32
 EOF
 }
 
+# with_and_without NAME LAYERS...: as step_of, call by call and then as graphs (train.graph).
+with_and_without() {
+    part "shoal-$1" 60 step_of "shoal-$1" "${@:2}"
+    part "shoal-$1-graph" 60 step_of "shoal-$1-graph" "${@:2}" graph
+}
+
 training_steps() {
     local name layers width heads batch
+    with_and_without quickstart 4 128 4 128 256 8 bf16 200
+    with_and_without small 6 384 6 256 65 16 bf16 200
     while read -r name layers width heads batch; do
-        part "shoal-$name" 60 step_of "shoal-$name" "$layers" "$width" "$heads" "$batch" bf16
+        with_and_without "$name" "$layers" "$width" "$heads" 1024 50257 "$batch" bf16 10
         [ -z "$PYTHON" ] ||
             part "torch-$name" 75 pytorch_of "torch-$name" "$layers" "$width" "$heads" "$batch" compile
     done < <(models)
     part population-all-there 50 population_of population-all-there off
     part population-parked 50 population_of population-parked on
-    part shoal-gpt2-124m-f32 45 step_of shoal-gpt2-124m-f32 12 768 12 8 f32
+    part shoal-gpt2-124m-f32 45 step_of shoal-gpt2-124m-f32 12 768 12 1024 50257 8 f32 10
     [ -n "$PYTHON" ] || skip torch "no --python given"
     if [ -n "$LLMC" ]; then part llmc 60 llmc; else skip llmc "no --llmc given"; fi
 }
@@ -209,7 +218,7 @@ field() {
 
 table() {
     local file tokens bytes
-    printf '\n== Training step, medians of 10\n%-28s %12s %12s\n' model "tokens/s" "device GB"
+    printf '\n== Training step, medians; -graph: the same as CUDA graphs\n%-28s %12s %12s\n' model "tokens/s" "device GB"
     for file in "$OUT"/figures/*.json; do
         tokens=$(field "$file" tokens_per_s)
         bytes=$(field "$file" device_bytes)

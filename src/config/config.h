@@ -126,6 +126,7 @@ struct config {
         int skip_window; /* accepted steps that say what is usual */
         int precision;   /* enum precision */
         int recompute;   /* enum recompute */
+        bool graph;      /* passes are queued as CUDA graphs */
     } train;
     struct {
         char preset[CONFIG_NAME];
@@ -187,6 +188,6 @@ void config_help(FILE *to);
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.margin, run.log, run.out, population.park, data.vocab, train.wsd_decay,
- * train.skip*, train.recompute, eval.*, snapshot.*, device, transport, threads) are ignored; any
- * other difference is SHOAL_ECONFIG naming key, old and new value. */
+ * train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device, transport, threads) are
+ * ignored; any other difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

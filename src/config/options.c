@@ -159,6 +159,8 @@ const struct option option_table[] = {
      .help = "of matrix products; weights and moments are always f32"},
     {CHOICE(train.recompute, recompute_names), .fallback = "none", .flags = OPTION_RESUMABLE,
      .help = "what is not kept for the backward pass, to save memory; same results"},
+    {ANY(train.graph), .fallback = "false", .flags = OPTION_RESUMABLE,
+     .help = "on a GPU, queue passes as CUDA graphs: for small models; same results"},
 
     {CHOICE(evolution.preset, evolution_presets), .fallback = "shoal",
      .help = "sets the options below where they are not given"},

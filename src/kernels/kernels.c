@@ -178,6 +178,32 @@ enum shoal_status device_reach(struct device *dev, int mark)
     return dev->ops->reach(dev, mark);
 }
 
+bool device_records(const struct device *dev)
+{
+    return dev->ops->record_begin != NULL;
+}
+
+enum shoal_status device_record_begin(struct device *dev)
+{
+    return dev->ops->record_begin(dev);
+}
+
+enum shoal_status device_record_end(struct device *dev, struct device_piece **out)
+{
+    return dev->ops->record_end(dev, out);
+}
+
+enum shoal_status device_replay(struct device *dev, struct device_piece *p, bool *moved)
+{
+    return dev->ops->replay(dev, p, moved);
+}
+
+void device_piece_free(struct device *dev, struct device_piece **p)
+{
+    if (*p) dev->ops->piece_free(dev, *p);
+    *p = NULL;
+}
+
 enum shoal_status device_beside_begin(struct device *dev)
 {
     return dev->ops->beside_begin(dev);

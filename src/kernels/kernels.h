@@ -126,6 +126,28 @@ enum { DEVICE_MARKS = 4 };
 enum shoal_status device_mark(struct device *dev, int mark);
 enum shoal_status device_reach(struct device *dev, int mark);
 
+/* ---- pieces: many calls queued as one -----------------------------------------------------------
+ * Where kernels are short, a device waits for the host to queue them. Calls that come again and
+ * again with the same arguments can be recorded once and are then queued together. */
+
+struct device_piece;
+
+/* Whether the device records. The CPU does not: it has no queue. */
+bool device_records(const struct device *dev);
+/* From now on what the calling thread would queue on the compute stream is written down instead;
+ * device_record_end makes a piece of it, and nothing has been computed then. In between only calls
+ * that were made with the same shapes before, so that nothing is left to be allocated or loaded:
+ * kernels, copies and zeroes on the device. No marks, nothing that waits, nothing beside, no lane.
+ */
+enum shoal_status device_record_begin(struct device *dev);
+/* To be called whatever became of the calls in between; *out is NULL on failure. */
+enum shoal_status device_record_end(struct device *dev, struct device_piece **out);
+/* Queue a piece: the same kernels with the same arguments, so the same bits. *moved: it was not
+ * queued, because scratch memory that it uses is no longer there; record it anew. */
+enum shoal_status device_replay(struct device *dev, struct device_piece *p, bool *moved);
+/* Waits for the compute stream. */
+void device_piece_free(struct device *dev, struct device_piece **p);
+
 /* ---- beside computing -------------------------------------------------------------------------
  * Copies and collectives of an exchange, on streams of their own with a higher priority than the
  * compute stream's. Between device_beside_begin and device_beside_end the slabs they touch are

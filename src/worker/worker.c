@@ -26,7 +26,8 @@ struct gpt_setup worker_setup(const struct config *cfg)
                               .context = cfg->model.context,
                               .precision = (enum precision)cfg->train.precision,
                               .learns = true,
-                              .recompute = (enum recompute)cfg->train.recompute};
+                              .recompute = (enum recompute)cfg->train.recompute,
+                              .graph = cfg->train.graph};
 }
 
 bool worker_evolves(const struct config *cfg)

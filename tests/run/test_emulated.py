@@ -1,5 +1,5 @@
 """Workers on GPUs, as far as emulated ones show it: rounds beside training, by way of pinned memory,
-on any number of ranks; and what is learned beside what the CPU learns."""
+on any number of ranks, with and without graphs; and what is learned beside what the CPU learns."""
 
 import unittest
 
@@ -23,7 +23,7 @@ class Emulated(RunTest):
     def test_any_ranks_and_the_cpu(self):
         cpu = self.on("cpu", "beside", BESIDE)
         alone = self.on("cuda", "beside", BESIDE)
-        three = self.on("cuda", "beside", BESIDE, ranks=3)
+        three = self.on("cuda", "beside", [*BESIDE, "train.graph=true"], ranks=3)
         self.assertEqual(differences(alone, three, STEPS), [])
         self.assertEqual(self.curve(alone), self.curve(three))
         expected, found = self.curve(cpu), self.curve(alone)

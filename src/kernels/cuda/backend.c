@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "kernels/cuda/beside.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graph.h"
 #include "kernels/cuda/swap.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -21,6 +22,9 @@ static const char *advice(cudaError_t code)
     case cudaErrorMisalignedAddress:
     case cudaErrorLaunchFailure:
         return "compute-sanitizer shows the kernel at fault; nothing can be computed until restart";
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+        return "train.graph: false does without";
     default:
         return "see nvidia-smi for the device's state";
     }
@@ -309,6 +313,10 @@ const struct kernel_ops cuda_ops = {
     .swap_wait = cuda_swap_wait,
     .mark = cuda_mark,
     .reach = cuda_reach,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .piece_free = cuda_piece_free,
     .beside_begin = cuda_beside_begin,
     .beside_end = cuda_beside_end,
     .fetch = cuda_fetch,
@@ -321,12 +329,7 @@ const struct kernel_ops cuda_ops = {
     .convert = cuda_convert,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,
-    .matmul = cuda_matmul,
-    .matmul_residual = cuda_matmul_residual,
-    .matmul_gelu = cuda_matmul_gelu,
-    .matmul_grad_x = cuda_matmul_grad_x,
-    .matmul_gelu_grad_x = cuda_matmul_gelu_grad_x,
-    .matmul_grad_w = cuda_matmul_grad_w,
+    .gemm = cuda_gemm,
     .norm = cuda_norm,
     .norm_grad = cuda_norm_grad,
     .gelu = cuda_gelu,

@@ -81,18 +81,7 @@ enum shoal_status cuda_embed(struct device *dev, struct view out, struct view to
                              struct view wte, struct view wpe);
 enum shoal_status cuda_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                   struct view dout, struct view tokens);
-enum shoal_status cuda_matmul(struct device *dev, struct view out, struct view x, struct view w,
-                              struct view bias);
-enum shoal_status cuda_matmul_residual(struct device *dev, struct view sum, struct view residual,
-                                       struct view x, struct view w, struct view bias);
-enum shoal_status cuda_matmul_gelu(struct device *dev, struct view out, struct view pre,
-                                   struct view x, struct view w, struct view bias);
-enum shoal_status cuda_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                     struct view w);
-enum shoal_status cuda_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
-                                          struct view w, struct view pre);
-enum shoal_status cuda_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                     struct view dout, struct view x, bool accumulate);
+enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d);
 enum shoal_status cuda_norm(struct device *dev, struct view out, struct view mean, struct view rstd,
                             struct view x, struct view gain, struct view bias, float eps);
 enum shoal_status cuda_norm_grad(struct device *dev, struct view dx, struct view dx16,
