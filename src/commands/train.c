@@ -47,7 +47,8 @@ static enum shoal_status parse(int argc, char **argv, struct request *q)
 {
     const struct arg_option options[] = {
         {"--set", ARG_LIST, &q->sets, "KEY=VALUE", "set an option over the file; may be repeated"},
-        {"--resume", ARG_FLAG, &q->resume, NULL, "continue the newest valid snapshot of run.out"}};
+        {"--resume", ARG_FLAG, &q->resume, NULL,
+         "continue the newest valid snapshot of run.out; experts may join"}};
     const struct arg_spec spec = {
         .usage = "shoal train CONFIG [--set KEY=VALUE]... [--resume]",
         .description =
@@ -111,7 +112,8 @@ static enum shoal_status read_origin(struct run *r)
     index_free(&r->index);
     SHOAL_TRY(index_read(r->origin.index, &r->index));
     SHOAL_TRY(config_parse(&then, r->index.config, r->origin.index));
-    return config_check_resume(&r->cfg, &then);
+    SHOAL_TRY(config_check_resume(&r->cfg, &then));
+    return index_grow(&r->index, &r->cfg);
 }
 
 /* Rank 0: the newest good snapshot of a step below `before`. */

@@ -22,6 +22,7 @@ enum population_mode {
 /* Whether experts wait in host memory for their turn on the device; auto: where a GPU cannot hold
  * them all. */
 enum parking { PARK_AUTO, PARK_ON, PARK_OFF };
+enum grow_mode { GROW_CLONE, GROW_INIT };
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
 /* What the backward pass computes again instead of finding it in memory: nothing, the inside of
@@ -103,6 +104,7 @@ struct config {
         int init;              /* enum init_mode */
         int mode;              /* enum population_mode */
         int park;              /* enum parking */
+        int grow;              /* enum grow_mode: what experts begin as that join on resume */
         double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
     struct {
@@ -187,7 +189,8 @@ void config_help(FILE *to);
  * threads. */
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
- * run.minutes, run.margin, run.log, run.out, population.park, data.vocab, train.wsd_decay,
- * train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device, transport, threads) are
- * ignored; any other difference is SHOAL_ECONFIG naming key, old and new value. */
+ * run.minutes, run.margin, run.log, run.out, population.park, population.grow, data.vocab,
+ * train.wsd_decay, train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device, transport,
+ * threads) are ignored; population.experts may be more, as long as an expert's depth stays, however
+ * it is said; any other difference is SHOAL_ECONFIG naming key, old and new value. */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

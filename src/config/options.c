@@ -24,6 +24,7 @@ static const char *const tied_names[] = {"auto", "true", "false", NULL};
 static const char *const init_names[] = {"same", "different", NULL};
 static const char *const mode_names[] = {"evolve", "data_parallel", NULL};
 static const char *const park_names[] = {"auto", "on", "off", NULL};
+static const char *const grow_names[] = {"clone", "init", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
 static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
@@ -119,6 +120,8 @@ const struct option option_table[] = {
      .help = "data_parallel: experts are replicas that average their gradients in every step"},
     {CHOICE(population.park, park_names), .fallback = "auto", .flags = OPTION_RESUMABLE,
      .help = "keep two experts on the device, all in host memory; auto: where a GPU has no room"},
+    {CHOICE(population.grow, grow_names), .fallback = "clone", .flags = OPTION_RESUMABLE,
+     .help = "experts added with --resume begin as copies of the others, best first, or anew"},
     {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
      .help = "experts begin with learning rates from train.lr / this to train.lr * this"},
 

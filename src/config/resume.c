@@ -34,9 +34,55 @@ enum shoal_status config_digest(const struct config *c, uint64_t *out)
     return SHOAL_OK;
 }
 
+/* Options that say together how many experts there are and how deep: see check_population. */
+static bool is_of_population(const struct option *o)
+{
+    const char *const keys[] = {"model.layers", "population.experts",
+                                "population.layers_per_expert"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(o->key, keys[i]) == 0) return true;
+    return false;
+}
+
+/* What experts move toward must be known to be good. */
+static enum shoal_status check_beginners(const struct config *now)
+{
+    const int attractor[] = {now->evolution.body.attractor, now->evolution.io.attractor};
+    SHOAL_CHECK(now->population.mode != POPULATION_DATA_PARALLEL, SHOAL_ECONFIG,
+                "cannot resume: population.grow init, but with population.mode data_parallel all "
+                "experts are equal; use population.grow clone");
+    for (int g = 0; g < 2; g++)
+        SHOAL_CHECK(attractor[g] != ATTRACT_MEAN && attractor[g] != ATTRACT_LAST &&
+                        !(attractor[g] == ATTRACT_BEST && now->evolution.recombine),
+                    SHOAL_ECONFIG,
+                    "cannot resume: population.grow init, but with evolution.preset %s the others "
+                    "would move toward new experts, which know nothing yet, or toward a mean that "
+                    "they are part of; use population.grow clone",
+                    now->evolution.preset);
+    return SHOAL_OK;
+}
+
+/* Experts may join, as deep as the others. */
+static enum shoal_status check_population(const struct config *now, const struct config *then)
+{
+    const int is = now->population.experts, was = then->population.experts;
+    const int deep = config_shape(now).layers, was_deep = config_shape(then).layers;
+    SHOAL_CHECK(is >= was, SHOAL_ECONFIG,
+                "cannot resume: population.experts is '%d' now but was '%d' when the run started; "
+                "experts can join a run but not leave it: set it back (any number of workers can "
+                "train them), or make one expert of several with shoal merge",
+                is, was);
+    SHOAL_CHECK(deep == was_deep, SHOAL_ECONFIG,
+                "cannot resume: an expert has %d layers now (model.layers %d, population.experts "
+                "%d) but had %d when the run started; set population.layers_per_expert to %d and "
+                "model.layers to 0",
+                deep, now->model.layers, is, was_deep, was_deep);
+    return is > was && now->population.grow == GROW_INIT ? check_beginners(now) : SHOAL_OK;
+}
+
 static bool differs(const struct option *o, const struct config *now, const struct config *then)
 {
-    if (o->flags & OPTION_RESUMABLE) return false;
+    if (o->flags & OPTION_RESUMABLE || is_of_population(o)) return false;
     char is[OPTION_TEXT], was[OPTION_TEXT];
     option_text(is, now, o);
     option_text(was, then, o);
@@ -52,7 +98,7 @@ enum shoal_status config_check_resume(const struct config *now, const struct con
         others += first != NULL;
         if (!first) first = &option_table[i];
     }
-    if (!first) return SHOAL_OK;
+    if (!first) return check_population(now, then);
     char is[OPTION_TEXT], was[OPTION_TEXT], more[64] = "";
     option_text(is, now, first);
     option_text(was, then, first);

@@ -46,10 +46,12 @@ static enum shoal_status check_standing(const char *path, const struct snapshot_
     if (index->n_judgings == 0) return SHOAL_OK;
     const struct judging *last = &index->judgings[index->n_judgings - 1];
     struct live_set live;
-    SHOAL_CHECK(last->step == s->step, SHOAL_EFORMAT,
-                "%s: is of step %" PRId64 ", but its ledger ends at step %" PRId64, path, s->step,
-                last->step);
+    SHOAL_CHECK(last->step == s->judged_step, SHOAL_EFORMAT,
+                "%s: was last judged at step %" PRId64 ", but its ledger ends at step %" PRId64,
+                path, s->judged_step, last->step);
     (void)plan_live(last->fitness, index->experts, &live);
+    for (int64_t i = 0; i < index->n_joined; i++) /* and not been judged since */
+        if (index->joined[i].step >= last->step) live_put(&live, index->joined[i].expert, true);
     SHOAL_CHECK(
         last->best == s->best && (s->best < 0 || last->fitness[s->best] == s->best_fitness) &&
             memcmp(live.word, s->live.word, live_words(index->experts) * sizeof *live.word) == 0,

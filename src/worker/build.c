@@ -126,10 +126,9 @@ static enum shoal_status make_room(struct worker *w, struct own *own, int number
                    : expert_create(w->dev, w->table, number, velocity, best, &own->expert);
 }
 
-static enum shoal_status make_expert(struct worker *w, struct own *own, int number)
+static enum shoal_status make_expert(struct worker *w, struct own *own, int number, uint32_t stream)
 {
     const struct config *c = w->cfg;
-    const uint32_t stream = c->population.init == INIT_SAME ? 0 : (uint32_t)number;
     SHOAL_TRY(make_room(w, own, number));
     own->expert->lr_scale = plan_lr_scale(c, number);
     return expert_init(own->expert, (uint64_t)c->run.seed, stream, w->table->shape.layers);
@@ -147,14 +146,59 @@ static enum shoal_status load_expert(struct worker *w, struct own *own, int numb
     return SHOAL_OK;
 }
 
+/* Where experts have joined, the mean of all has another number than when this was written. */
+static void renumber_mean(struct own *own, const struct snapshot_index *resume)
+{
+    struct shard_past *const past = &own->past;
+    const int was = resume->stored, is = resume->experts;
+    if (own->expert->parent == was) own->expert->parent = is;
+    for (int64_t i = 0; i < past->n_lineage; i++) {
+        if (past->lineage[i].body == was) past->lineage[i].body = is;
+        if (past->lineage[i].io == was) past->lineage[i].io = is;
+    }
+}
+
+/* An expert that joins: new, or a copy with a data stream of its own, whose past is that copy. */
+static enum shoal_status join(struct worker *w, struct own *own, const struct joined_row *joined)
+{
+    const int number = joined->expert, parent = joined->parent;
+    if (parent < 0) return make_expert(w, own, number, (uint32_t)number);
+    SHOAL_TRY(load_expert(w, own, parent, joined->step));
+    own->expert->number = number;
+    own->expert->parent = parent;
+    own->expert->position = 0;
+    shard_past_free(&own->past);
+    own->room = own->lineage_room = 0;
+    own->past.outlier.skipped = 0;
+    own->past.loss_sum = 0;
+    own->past.losses = 0;
+    return lineage_note(own, &(struct lineage_row){.step = joined->step,
+                                                   .body = parent,
+                                                   .io = parent,
+                                                   .kind = LINEAGE_COPIED,
+                                                   .lr_scale = own->expert->lr_scale});
+}
+
+static enum shoal_status take_up(struct worker *w, struct own *own, int number,
+                                 const struct snapshot_index *resume)
+{
+    const struct joined_row *joined = index_beginner(resume, number);
+    if (joined) return join(w, own, joined);
+    SHOAL_TRY(load_expert(w, own, number, resume->standing.step));
+    if (resume->stored < resume->experts) renumber_mean(own, resume);
+    return SHOAL_OK;
+}
+
 static enum shoal_status make_experts(struct worker *w, const struct snapshot_index *resume)
 {
+    const bool same = w->cfg->population.init == INIT_SAME;
     for (int i = 0; i < w->n_own; i++) {
         struct own *own = &w->own[i];
+        const int number = w->first + i;
         if (resume) {
-            SHOAL_TRY(load_expert(w, own, w->first + i, resume->standing.step));
+            SHOAL_TRY(take_up(w, own, number, resume));
         } else {
-            SHOAL_TRY(make_expert(w, own, w->first + i));
+            SHOAL_TRY(make_expert(w, own, number, same ? 0 : (uint32_t)number));
         }
     }
     return SHOAL_OK;

@@ -84,6 +84,7 @@ static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t st
     w->fitness[e->number] = e->fitness;
     SHOAL_TRY(evo_note_own_best(e));
     SHOAL_TRY(worker_note_history(w, own, step));
+    SHOAL_TRY(worker_note_norms(w, own, step));
     return report_fitness(w, e->number, step, own->past.outlier.skipped);
 }
 

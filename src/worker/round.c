@@ -170,6 +170,7 @@ static enum shoal_status apply(struct worker *w, struct own *own)
 {
     const struct round *const r = &w->round;
     park_touch(w, own);
+    if (r->judged) SHOAL_TRY(worker_note_distance(w, own, r->pull, r->step));
     if (r->judged) SHOAL_TRY(lineage_begin(w, own->expert));
     for (int g = 0; g < 2; g++) {
         const struct pull *p = &w->round.pull[g];

@@ -58,8 +58,7 @@ void worker_forget_experts(struct worker *w)
     park_forget(w);
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].past.judgings);
-        mem_free(w->own[i].past.lineage);
+        shard_past_free(&w->own[i].past);
         w->own[i] = (struct own){.outbox = w->own[i].outbox};
     }
 }
@@ -171,6 +170,7 @@ static enum shoal_status work(struct worker *w, const struct order *order)
     const bool halts = reached < order->until;
     if (halts || may_snapshot(w, reached)) SHOAL_TRY(worker_save_drain(w));
     if (halts) return worker_report_halt(w, reached);
+    SHOAL_TRY(worker_save_await_best(w));
     SHOAL_TRY(worker_pass_wishes(w, reached));
     return worker_judge(w, reached);
 }
@@ -202,7 +202,7 @@ enum shoal_status worker_run(struct worker *w)
     SHOAL_TRY(report_device(w));
     for (;;) {
         SHOAL_TRY(obey(w, &order));
-        if (order.save_best) SHOAL_TRY(worker_save_best(w, &order));
+        SHOAL_TRY(worker_save_best(w, &order));
         if (order.eval) SHOAL_TRY(worker_eval(w, &order));
         if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
         if (order.stop) return worker_save_end(w);

@@ -218,6 +218,8 @@ enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source);
 enum shoal_status lineage_begin(struct worker *w, const struct expert *e);
 enum shoal_status lineage_end(struct worker *w, struct own *own, const struct pull *pull,
                               int64_t step, bool dead);
+/* Add to an expert's history. SHOAL_ENOMEM. */
+enum shoal_status lineage_note(struct own *own, const struct lineage_row *row);
 /* Whether any group evolves at all; without, there are no rounds. */
 bool worker_evolves(const struct config *cfg);
 
@@ -240,8 +242,12 @@ enum shoal_status worker_step_outside(struct worker *w, int64_t begin, int64_t e
 
 enum shoal_status worker_save_create(struct worker *w);
 void worker_save_destroy(struct worker *w);
-/* Write best.h5 if this worker holds member `best`. */
+/* As ordered, write best.h5 if this worker holds member `best`; else once more what it could not
+ * write as best.h5 before, and still should. */
 enum shoal_status worker_save_best(struct worker *w, const struct order *order);
+/* Wait until this worker writes no best.h5 any more, so that another may: before its fitnesses are
+ * reported. */
+enum shoal_status worker_save_await_best(struct worker *w);
 /* Begin the shards of all own experts as they stand at `step`; each is reported once it is on disk
  * or has failed. The snapshot before is finished first. */
 enum shoal_status worker_write_shards(struct worker *w, int64_t step);
@@ -256,3 +262,9 @@ enum shoal_status worker_save_drain(struct worker *w);
 enum shoal_status worker_save_end(struct worker *w);
 /* Add a judging to an expert's history. SHOAL_ENOMEM. */
 enum shoal_status worker_note_history(struct worker *w, struct own *own, int64_t step);
+/* norms.c: add the norms of its tensors at a judging; and in the round after it, before the expert
+ * moves, how far it is from what pull[0] and pull[1] bring. The model's gradients are lost then.
+ * Not collective. */
+enum shoal_status worker_note_norms(struct worker *w, struct own *own, int64_t step);
+enum shoal_status worker_note_distance(struct worker *w, struct own *own, const struct pull *pull,
+                                       int64_t step);
