@@ -27,6 +27,7 @@ static const struct {
     [MEMORY_INBOX] = {"another worker's expert", ""},
     [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
     [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
+    [MEMORY_WIRE] = {"narrow wire", "what it has lost since the last judging, and packed changes"},
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},

@@ -54,8 +54,8 @@ enum draw_law {
     LAW_KOIFISH  /* clip((N(0,1) + 3) / 6, 0, 1) */
 };
 enum moments { MOMENTS_KEEP, MOMENTS_ZERO, MOMENTS_INHERIT };
-/* How the experts' mean travels between judgings: as it is, or its change in bfloat16. */
-enum wire { WIRE_F32, WIRE_BF16 };
+/* How the experts' mean travels between judgings: as it is, or as packed changes. */
+enum wire { WIRE_F32, WIRE_BF16, WIRE_INT8, WIRE_INT4, WIRE_INT1 };
 enum scope { SCOPE_ALL, SCOPE_MATRICES }; /* every tensor of the group, or only 2-D ones */
 
 /* How one group of tensors evolves in a round. See evo/operators.h for the formulas. */

@@ -58,7 +58,7 @@ void worker_forget_experts(struct worker *w)
         expert_destroy(&w->own[i].expert);
         mem_free(w->own[i].past.judgings);
         mem_free(w->own[i].past.lineage);
-        w->own[i] = (struct own){.outbox = w->own[i].outbox};
+        w->own[i] = (struct own){.outbox = w->own[i].outbox, .lost = w->own[i].lost};
     }
 }
 
@@ -75,8 +75,10 @@ void worker_destroy(struct worker **worker)
     if (!w) return;
     job_destroy(&w->job);
     worker_save_destroy(w);
-    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++) {
         free_slabs(w->dev, &w->own[i].outbox);
+        device_free(w->dev, w->own[i].lost);
+    }
     worker_forget_experts(w);
     mem_free(w->own);
     gpt_destroy(&w->gpt);
@@ -85,6 +87,7 @@ void worker_destroy(struct worker **worker)
         free_slabs(w->dev, &w->mean);
         free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
+        device_free(w->dev, w->lost_mean);
         if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
         if (w->outer.velocity) device_free(w->dev, w->outer.velocity);
     }
@@ -96,6 +99,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->tokens);
     mem_free(w->targets);
     mem_free(w->parts);
+    mem_free(w->lost);
     mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);
