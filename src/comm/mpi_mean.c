@@ -13,10 +13,11 @@
 
 /* ---- what it takes ---- */
 
-static struct mpi_cut cut_of(enum packing p, int workers, int n_parts, int most, int total,
-                             int64_t n, int64_t message_bytes)
+/* Chunks of as many elements as in a sum: what is packed is small, a stripe of the mean is not. */
+static struct mpi_cut cut_of(int workers, int n_parts, int most, int total, int64_t n,
+                             int64_t message)
 {
-    const int64_t blocks = message_bytes / pack_block_bytes(p);
+    const int64_t blocks = message / PACK_BLOCK;
     return mpi_cut_of(workers, n_parts, most, total, pack_blocks(n), blocks < 1 ? 1 : blocks);
 }
 
@@ -29,7 +30,8 @@ static int64_t packed_blocks(const struct mpi_cut *c)
 struct comm_mean_buffers comm_mean_buffers(enum packing p, int workers, int n_parts, int most,
                                            int total, int64_t n)
 {
-    const struct mpi_cut c = cut_of(p, workers, n_parts, most, total, n, COMM_CHUNK_BYTES);
+    const struct mpi_cut c =
+        cut_of(workers, n_parts, most, total, n, COMM_CHUNK_BYTES / (int64_t)sizeof(float));
     const int64_t packed = packed_blocks(&c) * pack_block_bytes(p);
     return (struct comm_mean_buffers){
         .device = packed + c.stripe * PACK_BLOCK * (int64_t)sizeof(float), .host = packed};
@@ -177,8 +179,8 @@ enum shoal_status mpi_mean(struct mpi_transport *t)
     const enum packing p = t->now.packing;
     struct mean m = {.dev = t->base.c->dev, .x = &t->now, .direct = t->direct};
     SHOAL_TRY(mpi_stripes_open(t, (size_t)pack_block_bytes(p), &m.stripes));
-    m.cut = cut_of(p, m.stripes.workers, m.x->n_parts, m.stripes.most, m.stripes.total, m.x->n,
-                   mpi_message_elements(t) * (int64_t)sizeof(float));
+    m.cut = cut_of(m.stripes.workers, m.x->n_parts, m.stripes.most, m.stripes.total, m.x->n,
+                   mpi_message_elements(t));
     const enum shoal_status st = run(&m);
     release(&m);
     mpi_stripes_close(&m.stripes);

@@ -158,7 +158,8 @@ static void print_rounds(const struct plan *p)
     char note[NOTE], text[FORMAT_WORD];
     const bool is_auto = c->evolution.every == 0;
     const int64_t every = is_auto ? cadence_probe(c) : c->evolution.every;
-    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most%s", every, plural(every),
+    const char *const bound = c->evolution.wire == WIRE_F32 ? "at most" : "while the mean leads";
+    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, %s%s", every, plural(every), bound,
                    is_auto ? "; the run chooses anew" : "");
     row_bytes("a round", l->traffic.round, note);
     (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, with its round",

@@ -92,14 +92,15 @@ static double group_traffic(const struct round *r, const struct evo_rule *rule, 
     return slabs * comm_sum_traffic(r->workers, experts, n * r->part);
 }
 
-/* A round with the member as best that makes it cost most. */
+/* A round with the member as best that makes it cost most; on a narrow wire, the mean. */
 static double round_traffic(const struct config *c, const struct param_table *table, int workers,
                             bool judged)
 {
     const double body = (double)(table->body_end - table->body_begin);
     const double io = (double)table->n_params - body;
     double most = 0;
-    for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
+    for (int best_is_mean = c->evolution.wire != WIRE_F32; best_is_mean <= c->evolution.recombine;
+         best_is_mean++) {
         const struct round r = {c, workers, best_is_mean != 0, judged,
                                 1.0 / (double)c->evolution.fragments};
         const double bytes =

@@ -19,7 +19,8 @@ bool exchange_keeps_lost(const struct config *c);
 int exchange_slabs(const struct config *c);
 
 /* Bytes that all workers together send. Where the best member decides, whichever member costs more
- * is taken; scalars are left out. */
+ * is taken, but on a narrow wire the mean: experts travel in float32, and hardly ever lead. Scalars
+ * are left out. */
 struct traffic {
     double round;    /* between judgings */
     double judging;  /* with the round that follows it */

@@ -82,14 +82,30 @@ SPECIALISED void put_codes(uint8_t *to, const int32_t *q, enum packing p)
     }
 }
 
+/* Word h holds the signs of half h. */
 SPECIALISED void put_signs(uint8_t *to, const float *d)
 {
-    for (int byte = 0; byte < PACK_BLOCK / 8; byte++) {
-        unsigned bits = 0;
-        for (int i = 0; i < 8; i++)
-            bits |= (unsigned)(d[8 * byte + i] < 0.0f) << i;
-        to[byte] = (uint8_t)bits;
+    for (int h = 0; h < 2; h++) {
+        uint32_t word = 0;
+#pragma omp simd reduction(| : word)
+        for (int i = 0; i < PACK_HALF; i++)
+            word |= (uint32_t)(d[h * PACK_HALF + i] < 0.0f) << i;
+        memcpy(to + 4 * h, &word, sizeof word);
     }
+}
+
+SPECIALISED void read_signs(float *values, const uint8_t *from, float scale)
+{
+    uint32_t bits[PACK_BLOCK], plus;
+    memcpy(&plus, &scale, sizeof plus);
+    for (int h = 0; h < 2; h++) {
+        uint32_t word;
+        memcpy(&word, from + 4 * h, sizeof word);
+#pragma omp simd
+        for (int i = 0; i < PACK_HALF; i++)
+            bits[h * PACK_HALF + i] = plus ^ (word >> i & 1u) << 31;
+    }
+    memcpy(values, bits, sizeof bits);
 }
 
 /* values = what a packed block means. */
@@ -114,8 +130,7 @@ SPECIALISED void read_block(float *values, const uint8_t *from, enum packing p)
             values[i + PACK_HALF] = scale * (float)((code[i] >> 4) - 2 * (code[i] >> 4 & 8));
         }
     } else {
-        for (int i = 0; i < PACK_BLOCK; i++)
-            values[i] = code[i / 8] >> i % 8 & 1 ? -scale : scale;
+        read_signs(values, code, scale);
     }
 }
 
