@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "kernels/kernels.h"
 
 struct comm;
-struct device;
 
 enum { COMM_MAX_RECORD = 40 << 10 };  /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 16 << 20 }; /* largest message that slabs are cut into */
@@ -96,8 +96,7 @@ enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
     COMM_SUM,       /* out = sum of all workers' parts */
     COMM_MOVE,      /* out of worker `root` into worker `peer`'s, and only these two take part */
-    COMM_MEAN16     /* out = base + mean of all parts' differences from it, in bfloat16 on the wire;
-                       by MPI only */
+    COMM_MEAN       /* out += mean of all parts' differences from it, packed; by MPI only */
 };
 
 /* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
@@ -110,15 +109,20 @@ struct comm_exchange {
     float *out;                /* of the root it is only read */
     int root;                  /* broadcast, move: a live worker */
     int peer;                  /* move: another one */
-    const float *const *parts; /* sum: n_parts slabs; none of them is out */
+    const float *const *parts; /* sum, mean: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
     const int *parts_of;       /* n_parts of every worker, where all know them; else NULL */
-    const float *base;         /* mean16: n elements, the same on all workers; may be out */
+    /* Of a mean; out holds the last one, the same on all workers, and is no part either. */
+    enum packing packing;
+    float *const *lost; /* n_parts slabs: what packing has kept of each part; NULL: nothing does */
+    float *lost_mean;   /* likewise of the mean, in the stripes that this worker adds; or NULL */
 };
 
-/* COMM_MEAN16 rounds each difference, adds them in float32 in the same order, and rounds their sum.
- * Differences between experts that meet every few steps are small, so that eight bits of each say
- * much more than eight bits of a weight would. */
+/* COMM_MEAN packs each part's difference from the last mean (kernel_pack), adds what the packed
+ * ones say in float32 in the same order, and packs their mean, which all add to the last one: the
+ * same bits for any number of workers. Experts that meet every few steps differ little, so that a
+ * few bits of the difference say more than many bits of a weight would; and what they do not say is
+ * kept and said the next time. */
 
 /* Begin an exchange: what is queued on the device so far is waited for, by the device. Until
  * comm_end has returned nobody may touch the slabs, and nothing else may begin. x may go, its slabs
@@ -161,14 +165,21 @@ enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t byte
  * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
 /* The same for a device whose memory MPI cannot read: page-locked memory, kept once taken, for the
- * larger of that sum, in bfloat16 on the wire or not, and a broadcast of n elements; and the
- * host's.
- */
+ * larger of that sum and a broadcast of n elements; and the host's. */
 struct comm_staging {
     int64_t pinned, host;
 };
 struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
- * elements; of a sum, but for the rounding of stripes to whole elements. COMM_MEAN16 sends half. */
+ * elements; of a sum, but for the rounding of stripes to whole elements. */
 double comm_sum_traffic(int workers, int total, double n);
 double comm_broadcast_traffic(int workers, double n);
+/* The same of a COMM_MEAN, but for the rounding of stripes to whole blocks. */
+double comm_mean_traffic(enum packing p, int workers, int total, double n);
+/* Bytes of buffers that a COMM_MEAN takes from the device and gives back, as comm_sum_buffers; and
+ * from the host, for a device whose memory MPI cannot read. */
+struct comm_mean_buffers {
+    int64_t device, host;
+};
+struct comm_mean_buffers comm_mean_buffers(enum packing p, int workers, int n_parts, int most,
+                                           int total, int64_t n);

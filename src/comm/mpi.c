@@ -169,8 +169,8 @@ static enum shoal_status mpi_begin(struct transport *transport, const struct com
 static enum shoal_status mpi_end(struct transport *transport)
 {
     struct mpi_transport *const t = mpi_of(transport);
-    const bool adds = t->now.kind == COMM_SUM || t->now.kind == COMM_MEAN16;
-    SHOAL_TRY(adds ? mpi_sum(t) : mpi_carry(t));
+    const enum comm_kind kind = t->now.kind;
+    SHOAL_TRY(kind == COMM_SUM ? mpi_sum(t) : kind == COMM_MEAN ? mpi_mean(t) : mpi_carry(t));
     return device_beside_end(transport->c->dev);
 }
 

@@ -27,6 +27,7 @@ static const struct {
     [MEMORY_INBOX] = {"another worker's expert", "or a parked one, while it leads"},
     [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
     [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
+    [MEMORY_WIRE] = {"narrow wire", "what it has lost since the last judging, and packed changes"},
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
@@ -186,7 +187,8 @@ static void print_rounds(const struct plan *p)
     char note[NOTE], text[FORMAT_WORD];
     const bool is_auto = c->evolution.every == 0;
     const int64_t every = is_auto ? cadence_probe(c) : c->evolution.every;
-    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most%s", every, plural(every),
+    const char *const bound = c->evolution.wire == WIRE_F32 ? "at most" : "while the mean leads";
+    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, %s%s", every, plural(every), bound,
                    is_auto ? "; the run chooses anew" : "");
     row_bytes("a round", l->traffic.round, note);
     (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, with its round",

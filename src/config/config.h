@@ -58,8 +58,8 @@ enum draw_law {
     LAW_KOIFISH  /* clip((N(0,1) + 3) / 6, 0, 1) */
 };
 enum moments { MOMENTS_KEEP, MOMENTS_ZERO, MOMENTS_INHERIT };
-/* How the experts' mean travels between judgings: as it is, or its change in bfloat16. */
-enum wire { WIRE_F32, WIRE_BF16 };
+/* How the experts' mean travels between judgings: as it is, or as packed changes. */
+enum wire { WIRE_F32, WIRE_BF16, WIRE_INT8, WIRE_INT4, WIRE_INT1 };
 enum scope { SCOPE_ALL, SCOPE_MATRICES }; /* every tensor of the group, or only 2-D ones */
 
 /* How one group of tensors evolves in a round. See evo/operators.h for the formulas. */
@@ -190,7 +190,8 @@ void config_help(FILE *to);
 enum shoal_status config_digest(const struct config *c, uint64_t *out);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.margin, run.log, run.out, population.park, population.grow, data.vocab,
- * train.wsd_decay, train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device, transport,
- * threads) are ignored; population.experts may be more, as long as an expert's depth stays, however
- * it is said; any other difference is SHOAL_ECONFIG naming key, old and new value. */
+ * train.wsd_decay, train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device,
+ * transport, threads) are ignored; population.experts may be more, as long as an expert's depth
+ * stays, however it is said; any other difference is SHOAL_ECONFIG naming key, old and new value.
+ */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

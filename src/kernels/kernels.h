@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include "base/rng.h"
 #include "base/status.h"
+#include "kernels/packing.h"
 
 enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_I32 };
 
@@ -184,7 +185,8 @@ void *device_beside_stream(struct device *dev);
  * lane is the thread itself, and no team of threads is woken for it.
  *
  * At most one thread is in a device's lane, and only it may use fetches, stores and slots then. In
- * the lane: memory, copies, zeroes, sync, everything beside, and kernel_axpby; no other kernel.
+ * the lane: memory, copies, zeroes, sync, everything beside, kernel_axpby,
+ * kernel_pack and kernel_unpack; no other kernel.
  * What is handed over is handed over by waiting: device_sync by the other thread before the lane
  * touches what it has written, device_sync in the lane before it is left. SHOAL_EDEVICE,
  * SHOAL_ENOMEM. */
@@ -360,3 +362,16 @@ enum shoal_status kernel_mutate(struct device *dev, float *x, const float *m, co
  */
 enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, int64_t n,
                                float alpha, float beta);
+
+/* ---- the wire ---------------------------------------------------------------------------------
+ */
+
+/* packed = x - base + lost, n numbers in pack_bytes(p, n) bytes, and lost = what of it the packed
+ * numbers do not say (error feedback, Seide et al. 2014). base NULL: nothing is taken away; lost
+ * NULL: nothing is kept. What is lost with numbers that are not finite is forgotten. packed is
+ * 2-byte aligned. The same bits on every device and with any number of threads. */
+enum shoal_status kernel_pack(struct device *dev, void *packed, float *lost, const float *x,
+                              const float *base, int64_t n, enum packing p);
+/* out = alpha * what is packed + beta * out over n elements, as kernel_axpby. */
+enum shoal_status kernel_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                                enum packing p, float alpha, float beta);

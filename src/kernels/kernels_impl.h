@@ -124,6 +124,10 @@ struct kernel_ops {
                                 int64_t n, struct mutate_args a);
     enum shoal_status (*axpby)(struct device *dev, float *out, const float *x, int64_t n,
                                float alpha, float beta);
+    enum shoal_status (*pack)(struct device *dev, void *packed, float *lost, const float *x,
+                              const float *base, int64_t n, enum packing p);
+    enum shoal_status (*unpack)(struct device *dev, float *out, const void *packed, int64_t n,
+                                enum packing p, float alpha, float beta);
 };
 
 /* Backends put this first in their own struct. */

@@ -85,6 +85,7 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(order_record_bytes(c), "an order", &w->record));
     SHOAL_TRY(mem_alloc(4 * members * sizeof *w->source, "who follows whom", &w->source));
     SHOAL_TRY(mem_alloc(members * sizeof *w->rates, "the experts' learning rates", &w->rates));
+    SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->lost, "parts of a mean", &w->lost));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 
@@ -109,6 +110,17 @@ static enum shoal_status make_outboxes(struct worker *w)
     log_warn("this MPI cannot be called from two threads, so exchanges do not run beside training: "
              "the results are the same, evolution.delay only costs time");
     return SHOAL_OK;
+}
+
+/* What a narrow wire keeps. */
+static enum shoal_status make_lost(struct worker *w)
+{
+    const size_t bytes = (size_t)w->table->n_params * sizeof *w->lost_mean;
+    const char *const what = "what the wire has lost";
+    if (!exchange_keeps_lost(w->cfg)) return SHOAL_OK;
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(device_alloc(w->dev, bytes, what, &w->own[i].lost));
+    return device_alloc(w->dev, bytes, what, &w->lost_mean);
 }
 
 static enum shoal_status make_exchange(struct worker *w)
@@ -250,6 +262,7 @@ enum shoal_status worker_build(struct worker *w)
     SHOAL_TRY(park_create(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->own, "a worker's experts", &w->own));
+    SHOAL_TRY(make_lost(w));
     SHOAL_TRY(make_outboxes(w));
     SHOAL_TRY(parallel_create(w));
     return worker_save_create(w);

@@ -79,19 +79,34 @@ static void count_gpu(struct memory *m, const struct config *c, const struct par
     m->bytes[MEMORY_STAGE] += needs.pinned;
 }
 
-/* Between workers on GPUs. `auto` is taken to find NCCL. */
+/* Between workers on GPUs. `auto` is taken to find NCCL, unless the wire asks for
+ * MPI. */
 static void count_transport(struct memory *m, const struct config *c, int64_t n, int own,
                             int workers)
 {
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
     if (workers == 1) return;
-    if (strcmp(c->transport, "mpi") != 0) {
+    if (strcmp(c->transport, "mpi") != 0 && c->evolution.wire == WIRE_F32) {
         m->bytes[MEMORY_NCCL] = nccl_bytes;
         return;
     }
     const struct comm_staging s = comm_sum_staging(workers, own, most, experts, n);
     m->bytes[MEMORY_STAGE] += s.pinned;
     m->bytes[MEMORY_EXCHANGE] = s.host;
+    if (c->evolution.wire == WIRE_F32) return;
+    const int64_t packed =
+        comm_mean_buffers(exchange_packing(c), workers, own, most, experts, n).host;
+    if (packed > s.host) m->bytes[MEMORY_EXCHANGE] = packed;
+}
+
+/* Means as packed changes. */
+static void count_wire(struct memory *m, const struct config *c, int64_t n, int own, int workers)
+{
+    const int experts = c->population.experts, most = (experts + workers - 1) / workers;
+    if (c->evolution.wire == WIRE_F32) return;
+    m->bytes[MEMORY_WIRE] =
+        comm_mean_buffers(exchange_packing(c), workers, own, most, experts, n).device;
+    if (exchange_keeps_lost(c)) m->bytes[MEMORY_WIRE] += (own + 1) * n * (int64_t)sizeof(float);
 }
 
 static void count_exchange(struct memory *m, const struct config *c,
@@ -105,6 +120,7 @@ static void count_exchange(struct memory *m, const struct config *c,
             (parked ? 0 : own * slabs) + table->n_params * (int64_t)sizeof(float);
     if (exchange_keeps_mean(c)) m->bytes[MEMORY_MEAN] = slabs;
     if (evo_outer_steps(c)) m->bytes[MEMORY_OUTER] = 2 * table->n_params * (int64_t)sizeof(float);
+    count_wire(m, c, table->n_params, own, workers);
     if (worker_is_parallel(c))
         m->bytes[MEMORY_REPLICAS] = own * table->n_params * (int64_t)sizeof(float);
     if (m->gpu)
@@ -199,6 +215,7 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_INBOX] = "inbox",
         [MEMORY_OUTBOX] = "outbox",
         [MEMORY_OUTER] = "outer_steps",
+        [MEMORY_WIRE] = "narrow_wire",
         [MEMORY_REPLICAS] = "replica_gradients",
         [MEMORY_BATCH] = "batch",
         [MEMORY_SCRATCH] = "kernel_scratch",

@@ -20,6 +20,7 @@ enum memory_item {
     MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way, unless they are
                         parked, and one as the round moves it */
     MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
+    MEMORY_WIRE,     /* what a narrow wire has lost of them and of the mean, and packed changes */
     MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets, here and on their way to the device */
     MEMORY_SCRATCH,  /* of kernels */

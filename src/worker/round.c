@@ -70,7 +70,7 @@ static void prepare(struct worker *w, const struct order *order, int64_t step, b
                         .every = order->every,
                         .judged = judged,
                         .mean_fresh = w->mean_fresh,
-                        .narrow = !judged && c->evolution.wire == WIRE_BF16,
+                        .narrow = !judged && c->evolution.wire != WIRE_F32,
                         .best = order->best,
                         .fragment = (int)(step / order->every % c->evolution.fragments),
                         .live = order->live,

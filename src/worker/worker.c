@@ -59,7 +59,7 @@ void worker_forget_experts(struct worker *w)
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
         shard_past_free(&w->own[i].past);
-        w->own[i] = (struct own){.outbox = w->own[i].outbox};
+        w->own[i] = (struct own){.outbox = w->own[i].outbox, .lost = w->own[i].lost};
     }
 }
 
@@ -77,8 +77,10 @@ void worker_destroy(struct worker **worker)
     job_destroy(&w->job);
     worker_save_destroy(w);
     worker_forget_experts(w);
-    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++) {
         worker_free_slabs(w->dev, &w->own[i].outbox);
+        device_free(w->dev, w->own[i].lost);
+    }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     parallel_destroy(w);
@@ -87,6 +89,7 @@ void worker_destroy(struct worker **worker)
         worker_free_slabs(w->dev, &w->mean);
         worker_free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
+        device_free(w->dev, w->lost_mean);
         if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
         if (w->outer.velocity) device_free(w->dev, w->outer.velocity);
     }
@@ -98,6 +101,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->tokens);
     mem_free(w->targets);
     mem_free(w->parts);
+    mem_free(w->lost);
     mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);

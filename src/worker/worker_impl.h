@@ -27,6 +27,7 @@ struct own {
     int64_t lineage_room;   /* and for its lineage */
     struct slabs outbox;    /* as they were when the round began; NULL without a delay; of a
                              * parked expert it is its home */
+    float *lost;            /* what a narrow wire kept of it since the last judging; NULL without */
 };
 
 /* A training step, and what became of it. */
@@ -88,9 +89,11 @@ struct worker {
     struct slabs mean;         /* of the live experts; slabs NULL where nothing needs them */
     struct slabs inbox;        /* an attractor that came from another worker */
     float *moved;              /* what a delayed round makes of an outbox; NULL without a delay */
+    float *lost_mean;          /* likewise of the mean, in the stripes that this worker adds */
     struct shard_outer outer;  /* NULL unless the mean is left behind by outer steps */
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
-    const float **parts;       /* n_own: the live experts' slabs that go into a sum */
+    const float **parts;       /* n_own: the live experts' slabs that go into a sum, */
+    float **lost;              /* and what a narrow wire kept of each */
     int *parts_of;             /* workers: how many each brings */
     struct round round;        /* the present or last one */
     struct job *job;           /* carries a delayed round's exchange; NULL: it is done at once */
@@ -227,9 +230,11 @@ bool worker_evolves(const struct config *cfg);
 struct slabs worker_sent(const struct worker *w, const struct own *own);
 /* mean.weights[range] = mean of the live experts' weights (likewise moments when asked for).
  * narrow: as differences from what is there, which must be the same on all workers, in
- * evolution.wire. Collective over the workers. */
+ * evolution.wire, with what it lost before. Collective over the workers. */
 enum shoal_status worker_mean(struct worker *w, const struct live_set *live, struct range range,
                               bool with_moments, bool narrow);
+/* Forget what a narrow wire has lost: the mean that all have is exact again. Not collective. */
+enum shoal_status worker_forget_lost(struct worker *w);
 
 /* mean.c: what outer steps need, at the beginning of a run or as it was saved; and one such step
  * from w->mean.weights[begin .. end), in place, which then is no mean any more. Both do nothing

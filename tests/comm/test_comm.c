@@ -87,7 +87,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_sum_with_empty_workers),
         WITH_JOB(test_sum_values_keep_what_is_not_finite),
         WITH_JOB(test_bytes_are_counted),
-        WITH_JOB(test_means_of_rounded_differences),
+        WITH_JOB(test_means_of_packed_changes),
         WITH_JOB(test_traffic_is_foretold),
         WITH_JOB(test_reports_and_orders),
         WITH_JOB(test_report_may_be_reused),

@@ -29,7 +29,7 @@ static void exchange_everything(struct comm *c)
     test_sum_is_ordered(&state);
     test_sum_with_empty_workers(&state);
     test_bytes_are_counted(&state);
-    test_means_of_rounded_differences(&state);
+    test_means_of_packed_changes(&state);
     test_traffic_is_foretold(&state);
 }
 
@@ -67,6 +67,7 @@ void test_mixed_devices(void **state)
     OK(comm_attach(c, "auto", dev));
     if (comm_worker(c) == 0) assert_non_null(strstr(comm_describe(c), "MPI from host memory"));
     slabs_in_short(c);
+    means_in_short(c);
     comm_set_chunk(c, (size_t)64 << 20); /* more than fits the stage */
     if (dev && comm_workers(c) == 2) {
         float *there = NULL;

@@ -290,6 +290,23 @@ static enum shoal_status m_axpby(struct device *outer, float *out, const float *
     RUN(kernel_axpby(dev, out, x, n, alpha, beta));
 }
 
+static enum shoal_status m_pack(struct device *outer, void *packed, float *lost, const float *x,
+                                const float *base, int64_t n, enum packing p)
+{
+    MIRROR;
+    packed = to_device(m, packed, (size_t)pack_bytes(p, n));
+    F(lost, n), F(x, n), F(base, n);
+    RUN(kernel_pack(dev, packed, lost, x, base, n, p));
+}
+static enum shoal_status m_unpack(struct device *outer, float *out, const void *packed, int64_t n,
+                                  enum packing p, float alpha, float beta)
+{
+    MIRROR;
+    packed = to_device(m, packed, (size_t)pack_bytes(p, n));
+    F(out, n);
+    RUN(kernel_unpack(dev, out, packed, n, p, alpha, beta));
+}
+
 /* ---- memory is the inner device's -------------------------------------------------------------
  */
 
@@ -409,6 +426,8 @@ static const struct kernel_ops mirror_ops = {
     .crossover = m_crossover,
     .mutate = m_mutate,
     .axpby = m_axpby,
+    .pack = m_pack,
+    .unpack = m_unpack,
 };
 
 enum shoal_status mirror_open(struct device *inner, struct device **out)

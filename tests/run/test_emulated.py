@@ -34,6 +34,14 @@ class Emulated(RunTest):
             self.assertAlmostEqual(found[key][1], norm, delta=1e-3 * norm, msg=key)
         self.assertEqual(judgings(alone), judgings(three))
 
+    def test_narrow_wire(self):
+        """Packed on the emulated GPU, carried by way of the host."""
+        sets = [*BESIDE, "evolution.io.attractor=mean", "evolution.wire=int4"]
+        alone = self.on("cuda", "narrow", sets)
+        three = self.on("cuda", "narrow", sets, ranks=3)
+        self.assertEqual(differences(alone, three, STEPS), [])
+        self.assertEqual(self.curve(alone), self.curve(three))
+
     def test_waiting_for_figures(self):
         """With train.skip the host decides before the step; nothing is an outlier here."""
         sets = [*SMALL, *EVERY_OPERATOR]

@@ -232,4 +232,6 @@ const struct kernel_ops cpu_ops = {
     .crossover = cpu_crossover,
     .mutate = cpu_mutate,
     .axpby = cpu_axpby,
+    .pack = cpu_pack,
+    .unpack = cpu_unpack,
 };

@@ -103,6 +103,10 @@ enum shoal_status cpu_crossover(struct device *dev, float *x, const float *attra
                                 int64_t cols, float rate, int by, struct rng_key key);
 enum shoal_status cpu_mutate(struct device *dev, float *x, const float *m, const float *v,
                              int64_t n, struct mutate_args a);
+enum shoal_status cpu_pack(struct device *dev, void *packed, float *lost, const float *x,
+                           const float *base, int64_t n, enum packing p);
+enum shoal_status cpu_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                             enum packing p, float alpha, float beta);
 enum shoal_status cpu_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
                             float beta);
 

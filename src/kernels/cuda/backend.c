@@ -349,4 +349,6 @@ const struct kernel_ops cuda_ops = {
     .crossover = cuda_crossover,
     .mutate = cuda_mutate,
     .axpby = cuda_axpby,
+    .pack = cuda_pack,
+    .unpack = cuda_unpack,
 };

@@ -119,5 +119,9 @@ enum shoal_status cuda_crossover(struct device *dev, float *x, const float *attr
                                  int64_t cols, float rate, int by, struct rng_key key);
 enum shoal_status cuda_mutate(struct device *dev, float *x, const float *m, const float *v,
                               int64_t n, struct mutate_args a);
+enum shoal_status cuda_pack(struct device *dev, void *packed, float *lost, const float *x,
+                            const float *base, int64_t n, enum packing p);
+enum shoal_status cuda_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                              enum packing p, float alpha, float beta);
 enum shoal_status cuda_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
                              float beta);
