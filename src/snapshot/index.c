@@ -170,10 +170,10 @@ static enum shoal_status read_attributes(const struct h5 *h, struct snapshot_ind
     SHOAL_TRY(h5_get_int32(h, "/", "members", k, k + 1, &index->members));
     SHOAL_TRY(h5_get_int32(h, "/", "workers", 1, INT32_MAX, &index->workers));
     SHOAL_TRY(h5_get_double(h, "/", "time_s", &index->time_s));
-    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, k, &s->best));
+    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, index->members - 1, &s->best));
     SHOAL_TRY(h5_get_double(h, "/", "best_fitness", &s->best_fitness));
     SHOAL_TRY(h5_get_int32(h, "/", "round_done", 0, 1, &round_done));
-    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, k, &s->champion));
+    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, index->members - 1, &s->champion));
     SHOAL_TRY(h5_get_int(h, "/", "champion_step", &s->champion_step));
     SHOAL_TRY(h5_get_double(h, "/", "champion_fitness", &s->champion_fitness));
     s->round_done = round_done;

@@ -42,6 +42,9 @@ struct snapshot_index {
 
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
 enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t step);
+/* The same for a shard that is to be read: it lies in the run, wherever links in the run lead.
+ * SHOAL_EFORMAT: it does not. A shard that is not there passes. */
+enum shoal_status run_find_shard(char *out, const char *run, int expert, int64_t step);
 enum shoal_status run_index_path(char *out, const char *run, int64_t step);
 enum shoal_status run_best_path(char *out, const char *run);
 /* Whether `dir` holds a run (config.yaml or snapshots/). */

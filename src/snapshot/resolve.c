@@ -22,7 +22,7 @@ static enum shoal_status resolve_index(const char *path, char *shard_out)
     const int expert = best_expert(&index);
     const int64_t step = index.standing.step;
     index_free(&index);
-    return run_shard_path(shard_out, run, expert, step);
+    return run_find_shard(shard_out, run, expert, step);
 }
 
 static enum shoal_status resolve_run(const char *run, char *shard_out)

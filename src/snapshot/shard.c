@@ -83,7 +83,9 @@ enum shoal_status shard_read_config(const char *path, struct config *out)
     SHOAL_TRY(shard_read_info(path, &info));
     const enum shoal_status st = config_parse(out, info.config, path);
     shard_info_free(&info);
-    return st;
+    SHOAL_TRY(st);
+    const struct gpt_shape shape = config_shape(out);
+    return slab_check_room(path, &shape);
 }
 
 /* ---- counters -------------------------------------------------------------------------------- */

@@ -73,7 +73,7 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
 /* Attributes only. SHOAL_EFORMAT: not a shard, or another version. shard_info_free afterwards. */
 enum shoal_status shard_read_info(const char *path, struct shard_info *info);
 void shard_info_free(struct shard_info *info);
-/* The configuration in a shard. */
+/* The configuration in a shard. SHOAL_EFORMAT also for a model that the file has no room for. */
 enum shoal_status shard_read_config(const char *path, struct config *out);
 /* Weights into n_params f32 on dev. SHOAL_EFORMAT: missing dataset, wrong shape, checksum error;
  * the text says which dataset, what was expected and what was found. */

@@ -34,7 +34,7 @@ enum shoal_status index_check(const char *path)
     SHOAL_TRY(index_read(path, &index));
     SHOAL_GOTO(run_of_index(run, path));
     for (int k = 0; k < index.experts; k++) {
-        SHOAL_GOTO(run_shard_path(shard, run, k, index.standing.step));
+        SHOAL_GOTO(run_find_shard(shard, run, k, index.standing.step));
         SHOAL_GOTO(check_shard(shard, &index, k));
     }
 done:

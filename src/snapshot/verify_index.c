@@ -113,8 +113,10 @@ static enum shoal_status verify_shards(struct verified *v, const char *path,
     if (run_of_index(run, path) != SHOAL_OK) return SHOAL_OK; /* it has just been pruned */
     for (int k = 0; k < index->experts; k++) {
         const struct verify_expected expected = {index, path, k};
-        SHOAL_TRY(run_shard_path(shard, run, k, index->standing.step));
-        SHOAL_TRY(verify_shard(v, shard, &expected));
+        if (run_find_shard(shard, run, k, index->standing.step) == SHOAL_OK)
+            SHOAL_TRY(verify_shard(v, shard, &expected));
+        else
+            SHOAL_TRY(verify_note(v, shard, remedy));
     }
     return SHOAL_OK;
 }
@@ -131,7 +133,7 @@ enum shoal_status verify_index(struct verified *v, const char *path)
     if (st == SHOAL_OK) st = ledger_check(path, &index);
     if (st == SHOAL_ENOMEM) goto done;
     if (st != SHOAL_OK) SHOAL_GOTO(verify_note(v, path, remedy));
-    if (index.experts > 0) SHOAL_GOTO(verify_shards(v, path, &index));
+    if (index.config) SHOAL_GOTO(verify_shards(v, path, &index)); /* it could be read */
 done:
     index_free(&index);
     return st;
