@@ -137,17 +137,18 @@ class Cluster:
                                                  stdin=subprocess.DEVNULL, start_new_session=True))
 
     def stop(self):
-        """Jobs first, then the daemons, then what jobs left behind."""
+        """Jobs first, then the daemons, munged last as the others ask it, then what jobs left behind."""
         if self.daemons:
-            self.ask("scancel", "--user", getpass.getuser())
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for daemon in self.daemons:
-                if daemon.poll() is None:
-                    daemon.send_signal(number)
-            for daemon in self.daemons:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    daemon.wait(5)
-        self.daemons.clear()
+            with contextlib.suppress(TimeoutError, RuntimeError, subprocess.TimeoutExpired):
+                self.cancel_all()
+        while self.daemons:
+            daemon = self.daemons.pop()
+            daemon.terminate()
+            try:
+                daemon.wait(5)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
         for pid in processes_with(f"SLURM_CONF={self.conf}"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -162,6 +163,11 @@ class Cluster:
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, line))}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def cancel_all(self):
+        """Until no job is left."""
+        self.ask("scancel", "--user", getpass.getuser())
+        self.wait(lambda: not self.ask("squeue", "--noheader"), 20, "all jobs are gone")
 
     def wait(self, condition, seconds, what):
         deadline = time.monotonic() + seconds

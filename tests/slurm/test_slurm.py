@@ -21,6 +21,12 @@ SCRIPT = ROOT / "slurm/train.sbatch"
 ENDLESS = ["run.steps=1000000", "evolution.judge=100", "snapshot.every=100000", "run.log=5"]
 
 
+def write_program(path, line):
+    """One that does something more before it becomes shoal."""
+    path.write_text(f'#!/bin/sh\n{line}\nexec {SHOAL} "$@"\n')
+    path.chmod(0o755)
+
+
 def command_of(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -48,7 +54,7 @@ class SlurmTest(RunTest):
         self.begun = time.monotonic()
 
     def tearDown(self):
-        self.cluster.ask("scancel", "--user", str(os.getuid()))
+        self.cluster.cancel_all()
         print(f"{self.id().split('.')[-1]}: {time.monotonic() - self.begun:.1f} s", flush=True)
 
     # ---- jobs ------------------------------------------------------------------------------------
@@ -64,7 +70,7 @@ class SlurmTest(RunTest):
         return job, run
 
     def output(self, run):
-        return "".join(path.read_text() for path in sorted(self.dir.glob(f"{run.name}-*.out")))
+        return "".join(path.read_text() for path in sorted(self.dir.glob(f"{run.name}*.out")))
 
     def await_state(self, job, run, *states, seconds=60):
         try:
@@ -96,20 +102,20 @@ class SlurmTest(RunTest):
     # ---- what jobs go through ----------------------------------------------------------------------
 
     def goes_to_its_end(self, launch):
-        """Rank 0 on the first node, a worker for every GPU, and the bits of a run without Slurm."""
+        """Rank 0 on the first node, a worker for every GPU, of which each sees those of its node, and
+        the bits of a run without Slurm."""
         who = self.dir / f"ranks-{launch}"
         program = self.dir / f"shoal-{launch}"
-        program.write_text('#!/bin/sh\necho "$SLURMD_NODENAME $PMIX_RANK" >> '
-                           f'{who}\nexec {SHOAL} "$@"\n')
-        program.chmod(0o755)
-        job, run = self.submit(launch, "--gpus-per-node=2", "--ntasks-per-node=1", launch=launch,
-                               SHOAL=program)
+        write_program(program, f'echo "$SLURMD_NODENAME $PMIX_RANK $CUDA_VISIBLE_DEVICES" >> {who}')
+        job, run = self.submit(launch, "--gpus-per-node=2", "--ntasks-per-node=1", sets=["device=cpu"],
+                               launch=launch, SHOAL=program)
         self.await_state(job, run, "COMPLETED")
-        self.assertEqual(sorted(who.read_text().splitlines()), ["n1 0", "n1 1", "n1 2", "n2 3", "n2 4"])
+        self.assertEqual(sorted(who.read_text().splitlines()), ["n1 0 0,1", "n1 1 0,1", "n1 2 0,1",
+                                                                 "n2 3 0,1", "n2 4 0,1"])
         self.assertEqual(events(run, "start")[0]["workers"], 4)
         alone = self.dir / "alone"
         if not alone.exists():
-            self.train("alone")
+            self.train("alone", ["device=cpu"])
         self.assertEqual(differences(alone, run, 60), [])
 
     def is_cancelled(self, launch):
@@ -136,9 +142,8 @@ class SlurmTest(RunTest):
     def restarted(self, job):
         return self.cluster.show(job).get("Restarts", "0") != "0"
 
-    def preempt(self, job, run, *options):
-        self.await_step(job, run)
-        urgent = self.cluster.submit("--partition=urgent", "--nodes=2", "--exclusive", *options,
+    def preempt(self, job, run):
+        urgent = self.cluster.submit("--partition=urgent", "--nodes=2", "--exclusive",
                                      "--output=/dev/null", "--wrap", "sleep 1")
         self.await_state(urgent, run, "COMPLETED")
 
@@ -164,17 +169,21 @@ class Slurm(SlurmTest):
     def test_preempted(self):
         """Jobs that matter more take its nodes: it hears of it, saves, and goes on after them."""
         job, run = self.submit("preempt", sets=ENDLESS)
+        self.await_step(job, run)
         self.preempt(job, run)
         self.goes_on_by_itself(job, run, "SIGUSR2")
 
     def test_time_is_over(self):
-        """One minute less run.margin: three seconds, or more where that is not enough for a step."""
+        """One minute less run.margin: three seconds, or more where that is not enough for a step. And
+        the task of an array is queued again by itself."""
         for margin in (0.95, 0.8, 0.5):
-            job, run = self.submit(f"time-{margin}", "--time=1", "--signal=B:USR2@1",
+            job, run = self.submit(f"time-{margin}", "--time=1", "--signal=B:USR2@1", "--array=7",
                                    sets=[*ENDLESS, f"run.margin={margin}"])
+            job, run = f"{job}_7", self.dir / f"{run.name}-7"
             self.cluster.wait(lambda: self.restarted(job) or self.cluster.state(job) in OVER, 60, "it stops")
-            if "came no step further" not in self.output(run):
+            if events(run, "end")[0]["step"] > 0:
                 break
+            self.cluster.ask("scancel", job)
         self.goes_on_by_itself(job, run, "the job's time is nearly over")
 
     def test_array(self):
@@ -206,6 +215,16 @@ class Extended(SlurmTest):
         job, run = self.submit("signal", "--time=2", "--signal=B:USR2@60", sets=[*ENDLESS, "run.margin=0"])
         self.cluster.wait(lambda: self.restarted(job), 120, "it is queued again")
         self.goes_on_by_itself(job, run, "SIGUSR2")
+
+    def test_preempted_at_once(self):
+        """Before there is anything to save: it begins anew, later."""
+        program = self.dir / "late-program"
+        write_program(program, "sleep 6")
+        job, run = self.submit("late", sets=ENDLESS, SHOAL=program)
+        self.await_state(job, run, "RUNNING")
+        self.preempt(job, run)
+        self.await_step(job, run)
+        self.assertTrue(self.restarted(job), self.output(run))
 
     def test_a_rank_is_lost(self):
         """It ends the job, which fails, after Slurm's KillWait."""
