@@ -281,10 +281,10 @@ enum shoal_status command_train(int argc, char **argv)
     struct run *r = NULL;
     SHOAL_GOTO(parse(argc, argv, &q));
     if (q.help) goto done;
+    signals_watch(); /* the earlier the better: unwatched they kill */
     SHOAL_GOTO(mem_alloc(sizeof *r, "a run", &r));
     SHOAL_GOTO(comm_open(&argc, &argv, &r->comm));
     if (comm_world_size(r->comm) > 1) log_set_rank(comm_world_rank(r->comm));
-    signals_watch();
     SHOAL_GOTO(train(r, &q));
 done:
     if (r) {

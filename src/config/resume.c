@@ -4,63 +4,51 @@
 #include <string.h>
 #include "config/options.h"
 
-/* Where two configurations differ. */
-struct difference {
-    const struct option *first;                 /* NULL: nowhere */
-    int more;                                   /* options besides */
-    char here[OPTION_TEXT], there[OPTION_TEXT]; /* of the first */
-};
-
-/* Among the options without the flag `except`. */
-static void compare(struct difference *d, const struct config *here, const struct config *there,
-                    int except)
+static bool differs(const struct option *o, const struct config *now, const struct config *then)
 {
-    d->first = NULL;
-    d->more = 0;
-    for (int i = 0; i < option_count; i++) {
-        const struct option *const o = &option_table[i];
-        char is[OPTION_TEXT], was[OPTION_TEXT];
-        if (o->flags & except) continue;
-        option_text(is, here, o);
-        option_text(was, there, o);
-        if (strcmp(is, was) == 0) continue;
-        d->more += d->first != NULL;
-        if (d->first) continue;
-        d->first = o;
-        memcpy(d->here, is, sizeof is);
-        memcpy(d->there, was, sizeof was);
-    }
-}
-
-/* " (and 3 more options differ)" */
-static void more_text(char out[64], const struct difference *d)
-{
-    out[0] = 0;
-    if (d->more == 1) (void)snprintf(out, 64, " (and one more option differs)");
-    if (d->more > 1) (void)snprintf(out, 64, " (and %d more options differ)", d->more);
-}
-
-bool config_same(const struct config *here, const struct config *there, char *out, size_t room)
-{
-    struct difference d;
-    char more[64];
-    compare(&d, here, there, OPTION_LOCAL);
-    if (!d.first) return true;
-    more_text(more, &d);
-    (void)snprintf(out, room, "%s is '%.60s', on rank 0 '%.60s'%s", d.first->key, d.here, d.there,
-                   more);
-    return false;
+    if (o->flags & OPTION_RESUMABLE) return false;
+    char is[OPTION_TEXT], was[OPTION_TEXT];
+    option_text(is, now, o);
+    option_text(was, then, o);
+    return strcmp(is, was) != 0;
 }
 
 enum shoal_status config_check_resume(const struct config *now, const struct config *then)
 {
-    struct difference d;
-    char more[64];
-    compare(&d, now, then, OPTION_RESUMABLE);
-    if (!d.first) return SHOAL_OK;
-    more_text(more, &d);
+    const struct option *first = NULL;
+    int others = 0;
+    for (int i = 0; i < option_count; i++) {
+        if (!differs(&option_table[i], now, then)) continue;
+        others += first != NULL;
+        if (!first) first = &option_table[i];
+    }
+    if (!first) return SHOAL_OK;
+    char is[OPTION_TEXT], was[OPTION_TEXT], more[64] = "";
+    option_text(is, now, first);
+    option_text(was, then, first);
+    if (others > 0) snprintf(more, sizeof more, " (and %d more options differ)", others);
     return SHOAL_FAIL(SHOAL_ECONFIG,
                       "cannot resume: %s is '%s' now but was '%s' when the run started%s; set it "
                       "back, or start a new run in another run.out",
-                      d.first->key, d.here, d.there, more);
+                      first->key, is, was, more);
+}
+
+bool config_same(const struct config *here, const struct config *there, char *out, size_t room)
+{
+    char is[OPTION_TEXT], other[OPTION_TEXT], more[64] = "";
+    const struct option *first = NULL;
+    int others = 0;
+    for (int i = 0; i < option_count; i++) {
+        option_text(is, here, &option_table[i]);
+        option_text(other, there, &option_table[i]);
+        if (option_table[i].flags & OPTION_LOCAL || strcmp(is, other) == 0) continue;
+        others += first != NULL;
+        if (!first) first = &option_table[i];
+    }
+    if (!first) return true;
+    option_text(is, here, first);
+    option_text(other, there, first);
+    if (others > 0) snprintf(more, sizeof more, " (and %d more options differ)", others);
+    (void)snprintf(out, room, "%s is '%.60s', on rank 0 '%.60s'%s", first->key, is, other, more);
+    return false;
 }

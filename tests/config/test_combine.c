@@ -367,7 +367,7 @@ static void test_same_on_all_ranks(void **state)
     b.run.steps++;
     assert_false(config_same(&a, &b, how, sizeof how));
     assert_non_null(strstr(how, "run.steps is "));
-    assert_non_null(strstr(how, " (and one more option differs)"));
+    assert_non_null(strstr(how, " (and 1 more options differ)"));
     b = a;
     strcpy(b.data.train, b.data.val);
     assert_false(config_same(&a, &b, how, 20));

@@ -32,7 +32,7 @@ class Launch(RunTest):
         done = self.together((2, self.dir, self.line(run)),
                              (2, self.dir, self.line(run, "train.lr=0.5", "train.clip=3")))
         self.refused(done, "configuration differs", "on ranks 2, 3 (", "train.lr is '0.5', on rank 0 '0.003'",
-                     "one more option")
+                     "1 more option")
         self.assertFalse(run.exists())
 
     def test_what_may_be_another(self):

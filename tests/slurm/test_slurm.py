@@ -19,6 +19,7 @@ from harness import ENVIRONMENT, SHOAL, RunTest, differences, events  # noqa: E4
 SCRIPT = ROOT / "slurm/train.sbatch"
 # Runs that others end: long enough, with many moments at which they may be saved.
 ENDLESS = ["run.steps=1000000", "evolution.judge=100", "snapshot.every=100000", "run.log=5"]
+OFTEN_SAVED = ["run.steps=1000000", "evolution.judge=20", "snapshot.every=20", "run.log=5"]
 
 
 def write_program(path, line):
@@ -226,10 +227,20 @@ class Extended(SlurmTest):
         self.await_step(job, run)
         self.assertTrue(self.restarted(job), self.output(run))
 
+    def test_a_node_is_lost(self):
+        """Slurm queues the job again by itself, and the run goes on from its last snapshot."""
+        job, run = self.submit("node", sets=OFTEN_SAVED)
+        self.await_step(job, run)
+        self.cluster.wait((run / "latest").exists, 60, "a snapshot")
+        self.cluster.ask("scontrol", "update", "nodename=n2", "state=down", "reason=test", check=True)
+        self.cluster.wait(lambda: self.restarted(job), 60, "it is queued again")
+        self.cluster.ask("scontrol", "update", "nodename=n2", "state=resume", check=True)
+        self.await_step(job, run, starts=2)
+        self.assertGreater(events(run, "start")[1]["step"], 0)
+
     def test_a_rank_is_lost(self):
         """It ends the job, which fails, after Slurm's KillWait."""
-        sets = ["run.steps=1000000", "evolution.judge=20", "snapshot.every=20", "run.log=5"]
-        job, run = self.submit("lost", sets=sets)
+        job, run = self.submit("lost", sets=OFTEN_SAVED)
         self.await_step(job, run)
         self.cluster.wait((run / "latest").exists, 60, "a snapshot")
         step = f"{SHOAL} train".encode().replace(b" ", b"\0")
