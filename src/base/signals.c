@@ -56,6 +56,7 @@ void signals_watch(void)
     watch(SIGINT, ask_to_stop);
     watch(SIGUSR2, ask_to_stop);
     watch(SIGUSR1, ask_to_save);
+    watch(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, as on a full disk */
 }
 
 int signals_stop(void)

@@ -18,6 +18,7 @@
 #include "model/params.h"
 #include "snapshot/index.h"
 #include "snapshot/shard.h"
+#include "snapshot/verify.h"
 #include "worker/worker.h"
 
 /* What rank 0 finds out about the run directory and tells the others. */
@@ -124,6 +125,23 @@ static enum shoal_status find_origin(struct run *r, int64_t before)
     return SHOAL_OK;
 }
 
+/* Rank 0: a run whose last snapshot is damaged is not finished; it goes on from the one before. */
+static enum shoal_status check_finished(struct run *r)
+{
+    while (r->origin.finished) {
+        struct verified found;
+        SHOAL_TRY(verify(r->origin.index, &found));
+        const bool good = found.n_findings == 0;
+        if (!good)
+            log_warn("%s: the last snapshot is damaged; going on from the one before: %s: %s",
+                     r->cfg.run.out, found.findings[0].path, found.findings[0].what);
+        verified_free(&found);
+        if (good) break;
+        SHOAL_TRY(find_origin(r, r->index.standing.step));
+    }
+    return SHOAL_OK;
+}
+
 /* Rank 0: is there a run, may it be touched, where does it continue? */
 static enum shoal_status look_at_run(struct run *r, bool resume)
 {
@@ -136,7 +154,15 @@ static enum shoal_status look_at_run(struct run *r, bool resume)
     }
     SHOAL_CHECK(run_exists(out), SHOAL_EIO,
                 "%s is not a run that could be resumed; leave out --resume to start it", out);
-    return find_origin(r, INT64_MAX);
+    int64_t *steps = NULL, n = 0;
+    SHOAL_TRY(run_snapshots(out, &steps, &n));
+    mem_free(steps);
+    if (n == 0) {
+        log_warn("%s ended before its first snapshot: starting from the beginning", out);
+        return draw_run_id(r->origin.run_id);
+    }
+    SHOAL_TRY(find_origin(r, INT64_MAX));
+    return check_finished(r);
 }
 
 static enum shoal_status make_worker(struct run *r)
@@ -281,8 +307,8 @@ enum shoal_status command_train(int argc, char **argv)
     struct run *r = NULL;
     SHOAL_GOTO(parse(argc, argv, &q));
     if (q.help) goto done;
-    signals_watch(); /* the earlier the better: unwatched they kill */
     SHOAL_GOTO(mem_alloc(sizeof *r, "a run", &r));
+    signals_watch(); /* before anything that takes time */
     SHOAL_GOTO(comm_open(&argc, &argv, &r->comm));
     if (comm_world_size(r->comm) > 1) log_set_rank(comm_world_rank(r->comm));
     SHOAL_GOTO(train(r, &q));

@@ -105,10 +105,10 @@ def shard_state(path):
     return state
 
 
-def differences(run_a, run_b, step):
+def differences(run_a, run_b, step, experts=EXPERTS):
     """Names that differ between the shards of two runs at one step."""
     found = []
-    for expert in range(EXPERTS):
+    for expert in range(experts):
         a, b = (shard_state(shard_path(run, expert, step)) for run in (run_a, run_b))
         assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())
         found += [f"{expert}:{name}" for name in a if a[name] != b[name]]

@@ -132,6 +132,31 @@ class Resume(RunTest):
         self.assertEqual(done.stderr.count("is finished at step 60"), 1)
         self.assertEqual((run / "metrics.jsonl").read_text(), before)
 
+    def test_finished_but_damaged(self):
+        """A run whose last snapshot is damaged is not finished."""
+        whole = self.train("spoilt-whole")
+        run = self.train("spoilt")
+        path = shard_path(run, 1, 60)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        done = self.attempt("spoilt", resume=True, ranks=3)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("the last snapshot is damaged", done.stderr)
+        self.assertEqual(events(run, "start")[-1]["step"], 40)
+        self.assertEqual(differences(whole, run, 60), [])
+
+    def test_ended_before_its_first_snapshot(self):
+        """A job script may always resume."""
+        whole = self.train("early-whole")
+        run = self.train("early", ["run.steps=0"])
+        for path in (*run.glob("snapshots/*"), run / "latest"):
+            path.unlink()
+        done = self.attempt("early", resume=True, ranks=3)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("starting from the beginning", done.stderr)
+        self.assertEqual(differences(whole, run, 60), [])
+
     def test_longer(self):
         """A finished run goes on when it is given more steps; the constant schedule allows it."""
         constant = ["train.schedule=constant"]
