@@ -33,6 +33,10 @@ void comm_detach(struct comm *c);
 /* "MPI from host memory", "NCCL": for people; "" while nothing is attached. Owned by c. Known to
  * the workers and the coordinator. */
 const char *comm_describe(const struct comm *c);
+/* Whether weights of this worker's GPU go by way of host memory, as MPI does not take them from
+ * there.
+ */
+bool comm_is_staged(const struct comm *c);
 /* Take the whole job down now with this exit code. Not collective; main() only. */
 void comm_abort(struct comm *c, int exit_code);
 
@@ -44,8 +48,10 @@ int comm_worker(const struct comm *c); /* 0-based worker number; -1 on a coordin
 int comm_workers(const struct comm *c);
 int comm_node_worker(const struct comm *c);  /* 0-based among this node's workers: which GPU */
 int comm_node_workers(const struct comm *c); /* workers on this node: how many share its cores */
-int comm_core_share(const struct comm *c);   /* cores that are this worker's: those it may run on,
-                                                each divided among the workers bound to it */
+int comm_node(const struct comm *c); /* lowest world rank of this machine: the same for its ranks */
+int comm_node_cores(const struct comm *c); /* that the workers of this machine may run on */
+int comm_core_share(const struct comm *c); /* cores that are this worker's: those it may run on,
+                                              each divided among the workers bound to it */
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
 /* Slab bytes that all live workers together have sent so far, as each of them can tell. */
 uint64_t comm_bytes_moved(const struct comm *c);
@@ -61,11 +67,10 @@ void comm_be_quiet(struct comm *c, bool quiet);
  * the status of the lowest rank that failed, on all, so that all exit with the same code. *speaker:
  * whether this rank is that one, and so should print. Collective over the world. */
 enum shoal_status comm_agree(struct comm *c, enum shoal_status mine, bool *speaker);
-/* Whether `digest` is the same on all ranks, else SHOAL_ECONFIG on all. Collective over the world.
- */
-enum shoal_status comm_same(struct comm *c, uint64_t digest, const char *what);
 /* Rank 0's bytes to all. Collective over the world. */
 enum shoal_status comm_share(struct comm *c, void *data, size_t bytes);
+/* bytes of every rank, in the order of ranks, into rank 0's all. Collective over the world. */
+enum shoal_status comm_gather(struct comm *c, const void *mine, size_t bytes, void *all);
 
 /* ---- records -----------------------------------------------------------------------------------
  */

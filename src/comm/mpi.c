@@ -139,6 +139,7 @@ static enum shoal_status choose_path(struct mpi_transport *t)
     if (!all_direct) SHOAL_TRY(mpi_try_direct(t, &all_direct));
     t->direct = is_host || all_direct;
     t->staged = !all_direct;
+    t->base.c->staged = !t->direct;
     (void)snprintf(t->describe, sizeof t->describe, "MPI from %s",
                    is_host     ? "host memory"
                    : t->direct ? "device memory"

@@ -11,6 +11,7 @@
 #include "base/signals.h"
 #include "commands/args.h"
 #include "commands/commands.h"
+#include "commands/launch.h"
 #include "comm/comm.h"
 #include "coordinator/coordinator.h"
 #include "evo/operators.h"
@@ -214,9 +215,7 @@ static enum shoal_status attach(struct run *r)
 {
     const bool by_mpi = r->cfg.evolution.wire != WIRE_F32 && strcmp(r->cfg.transport, "auto") == 0;
     const char *const wish = by_mpi ? "mpi" : r->cfg.transport;
-    SHOAL_TRY(comm_attach(r->comm, wish, worker_device(r->worker)));
-    if (comm_workers(r->comm) > 1) log_info("weights travel by %s", comm_describe(r->comm));
-    return SHOAL_OK;
+    return comm_attach(r->comm, wish, worker_device(r->worker));
 }
 
 static enum shoal_status write_config(const struct run *r)
@@ -265,19 +264,19 @@ static enum shoal_status make_coordinator(struct run *r)
 /* Everything up to the first order. Collective over the world. */
 static enum shoal_status start(struct run *r, const struct request *q)
 {
-    uint64_t digest = 0;
     const bool first = comm_is_coordinator(r->comm);
-    enum shoal_status st = read_config(r, q);
-    if (st == SHOAL_OK) st = config_digest(&r->cfg, &digest);
-    SHOAL_TRY(together(r, st));
-    SHOAL_TRY(together(r, comm_same(r->comm, digest, "the configuration")));
+    SHOAL_TRY(together(r, launch_same_program(r->comm)));
+    SHOAL_TRY(together(r, read_config(r, q)));
+    SHOAL_TRY(together(r, launch_same_config(r->comm, &r->cfg)));
     SHOAL_TRY(together(r, first ? look_at_run(r, q->resume) : SHOAL_OK));
     SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
     if (r->origin.finished) return SHOAL_OK;
+    SHOAL_TRY(together(r, launch_shared_run(r->comm, r->cfg.run.out)));
     SHOAL_TRY(together(r, place_worker(r)));
     SHOAL_TRY(together(r, make_worker(r)));
     SHOAL_TRY(begin_anywhere(r));
     SHOAL_TRY(together(r, attach(r)));
+    SHOAL_TRY(together(r, launch_tell(r->comm, r->worker)));
     return together(r, first ? make_coordinator(r) : SHOAL_OK);
 }
 

@@ -185,9 +185,10 @@ enum shoal_status config_print(const struct config *c, FILE *to);
 enum shoal_status config_text(const struct config *c, char **out);
 /* Every option with type, range, default and help, from the same table. */
 void config_help(FILE *to);
-/* 64-bit digest of every option on which all ranks must agree: not run.out, run.log, device and
- * threads. */
-enum shoal_status config_digest(const struct config *c, uint64_t *out);
+/* Whether this rank's configuration and rank 0's agree in all options in which ranks must: run.out,
+ * run.log, device and threads may be others. Where not, out is "train.lr is '0.1', on rank 0
+ * '0.2'". */
+bool config_same(const struct config *here, const struct config *there, char *out, size_t room);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
  * run.minutes, run.margin, run.log, run.out, population.park, population.grow, data.vocab,
  * train.wsd_decay, train.skip*, train.recompute, train.graph, eval.*, snapshot.*, device,

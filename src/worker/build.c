@@ -41,12 +41,8 @@ static int count_threads(const struct config *cfg, const struct comm *comm)
 
 static enum shoal_status open_device(struct worker *w)
 {
-    const int threads = count_threads(w->cfg, w->comm);
-    SHOAL_TRY(device_open(w->cfg->device, w->device, threads, &w->dev));
-    if (w->number == 0)
-        log_info("%d worker%s, each on %s", w->workers, w->workers == 1 ? "" : "s",
-                 device_describe(w->dev));
-    return SHOAL_OK;
+    w->threads = count_threads(w->cfg, w->comm);
+    return device_open(w->cfg->device, w->device, w->threads, &w->dev);
 }
 
 static enum shoal_status open_data(struct worker *w)

@@ -119,6 +119,11 @@ struct device *worker_device(const struct worker *w)
     return w ? w->dev : NULL;
 }
 
+int worker_threads(const struct worker *w)
+{
+    return w->threads;
+}
+
 /* All experts change at once, so none may be left to be copied. */
 static enum shoal_status round_now(struct worker *w, const struct order *order, int64_t step,
                                    bool judged)

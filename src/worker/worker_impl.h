@@ -82,6 +82,7 @@ struct worker {
     struct data *train, *val;
     int number, workers; /* this worker of how many */
     int device;          /* which of the devices it sees */
+    int threads;         /* of the device, on the host */
     int first, n_own;    /* experts first .. first + n_own - 1 */
     struct own *own;
     int micro;                 /* sequences per pass */

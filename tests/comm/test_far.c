@@ -39,9 +39,11 @@ void test_staged_slabs(void **state)
     c->mpi_reads_device = 0;
     struct device *dev = attach_far(c, "mpi", (struct far_setup){.identity = ""});
     assert_string_equal(comm_describe(c), "MPI from device memory by way of pinned host memory");
+    assert_int_equal(comm_is_staged(c), dev != NULL);
     exchange_everything(c);
     if (dev) assert_int_equal(far_pending(dev), 0);
     detach_far(c, &dev);
+    assert_false(comm_is_staged(c));
 }
 
 void test_direct_slabs(void **state)
@@ -51,6 +53,7 @@ void test_direct_slabs(void **state)
     struct device *dev =
         attach_far(c, "mpi", (struct far_setup){.identity = "", .reachable = true});
     assert_string_equal(comm_describe(c), "MPI from device memory");
+    assert_false(comm_is_staged(c));
     exchange_everything(c);
     detach_far(c, &dev);
     c->mpi_reads_device = -1;
