@@ -58,6 +58,7 @@ SlurmctldParameters=preempt_send_user_signal
 NodeName=n1 NodeHostname={host} NodeAddr={address} Port={ports[1]} CPUs=4 RealMemory=1000 Gres=gpu:2
 NodeName=n2 NodeHostname={host} NodeAddr={address} Port={ports[2]} CPUs=4 RealMemory=1000 Gres=gpu:2
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=graceless Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 
@@ -157,8 +158,9 @@ class Cluster:
 
     # ---- commands --------------------------------------------------------------------------------
 
-    def ask(self, *line, check=False):
-        done = subprocess.run([*map(str, line)], env=self.environment, capture_output=True, text=True,
+    def ask(self, *line, check=False, **environment):
+        settings = {key: str(value) for key, value in environment.items()}
+        done = subprocess.run([*map(str, line)], env={**self.environment, **settings}, capture_output=True, text=True,
                               timeout=60, check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, line))}: {done.stdout}{done.stderr}")
@@ -183,8 +185,8 @@ class Cluster:
         return "\n".join(f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-15:])
                          for path in sorted((self.dir / "log").iterdir()))
 
-    def submit(self, *arguments):
-        return self.ask("sbatch", "--parsable", *arguments, check=True).strip()
+    def submit(self, *arguments, **environment):
+        return self.ask("sbatch", "--parsable", *arguments, check=True, **environment).strip()
 
     def show(self, job):
         """Fields of `scontrol show job`; {} for a job that is forgotten."""

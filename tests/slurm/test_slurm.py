@@ -63,11 +63,10 @@ class SlurmTest(RunTest):
     def submit(self, name, *options, sets=(), launch="srun", **environment):
         """A job of two workers on each of two nodes, and the directory of its run."""
         run = self.dir / name
-        environment = {"SHOAL_RUN": run, "SHOAL_LAUNCH": launch, **environment}
-        export = ",".join(["ALL", *(f"{key}={value}" for key, value in environment.items())])
         arguments = [word for item in sets for word in ("--set", item)]
-        job = self.cluster.submit("--cpus-per-task=1", f"--output={run}-%a.out", f"--export={export}",
-                                  *options, SCRIPT, self.config, *arguments)
+        job = self.cluster.submit("--cpus-per-task=1", f"--output={run}-%a.out", *options, SCRIPT,
+                                  self.config, *arguments, SHOAL_RUN=run, SHOAL_LAUNCH=launch,
+                                  **environment)
         return job, run
 
     def output(self, run):
@@ -188,14 +187,18 @@ class Slurm(SlurmTest):
         self.goes_on_by_itself(job, run, "the job's time is nearly over")
 
     def test_array(self):
-        """Two runs on a node each, which differ in their seed."""
-        job, run = self.submit("array", "--array=1-2", "--nodes=1", sets=["run.seed=%a"])
+        """Two runs on a node each, which differ in their seed and what a file says of each."""
+        sweep = self.dir / "sweep.txt"
+        sweep.write_text("--set train.lr=0.002\n--set train.lr=0.004 --set train.clip=2\n")
+        job, run = self.submit("array", "--array=1-2", "--nodes=1", sets=["run.seed=%a"],
+                               SHOAL_SWEEP=sweep, SHOAL=f"env SOME=thing {SHOAL}")
         for task in (1, 2):
             self.await_state(f"{job}_{task}", run, "COMPLETED")
         runs = [self.dir / f"array-{task}" for task in (1, 2)]
         self.assertEqual([event["workers"] for r in runs for event in events(r, "start")], [2, 2])
         for task, r in zip((1, 2), runs):
-            self.assertIn(f"seed: {task}", (r / "config.yaml").read_text())
+            for option in (f"seed: {task}", f"lr: 0.00{2 * task}", f"clip: {task}"):
+                self.assertRegex((r / "config.yaml").read_text(), rf"\n  {option} ")
         self.assertTrue(differences(*runs, 60))
 
     def test_refused(self):
@@ -226,6 +229,20 @@ class Extended(SlurmTest):
         self.preempt(job, run)
         self.await_step(job, run)
         self.assertTrue(self.restarted(job), self.output(run))
+
+    def test_preempted_without_grace(self):
+        """Slurm ends the job, which saves what it can meanwhile, and queues it again itself."""
+        job, run = self.submit("graceless", "--partition=graceless", sets=ENDLESS)
+        self.await_step(job, run)
+        self.preempt(job, run)
+        self.goes_on_by_itself(job, run, "SIG")
+
+    def test_no_time_at_all(self):
+        """A job that comes no step further is not queued for ever."""
+        job, run = self.submit("short", "--time=1", "--signal=B:USR2@1", sets=[*ENDLESS, "run.margin=2"])
+        self.await_state(job, run, "FAILED")
+        self.assertIn("came no step further", self.output(run))
+        self.assertEqual([event["step"] for event in events(run, "end")], [0, 0])
 
     def test_a_node_is_lost(self):
         """Slurm queues the job again by itself, and the run goes on from its last snapshot."""
