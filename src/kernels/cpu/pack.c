@@ -78,7 +78,7 @@ SPECIALISED void put_codes(uint8_t *to, const int32_t *q, enum packing p)
     } else {
 #pragma omp simd
         for (int i = 0; i < PACK_HALF; i++)
-            to[i] = (uint8_t)((q[i] & 15) | q[i + PACK_HALF] << 4);
+            to[i] = (uint8_t)(((uint32_t)q[i] & 15) | (uint32_t)q[i + PACK_HALF] << 4);
     }
 }
 

@@ -71,7 +71,7 @@ DEVICE_FN struct two put_codes(uint8_t *to, struct two d, uint16_t scale, int la
         to[lane] = (uint8_t)a;
         to[lane + PACK_HALF] = (uint8_t)b;
     } else {
-        to[lane] = (uint8_t)((a & 15) | b << 4);
+        to[lane] = (uint8_t)((a & 15) | (uint32_t)b << 4);
     }
     said.v[0] = unit * (float)a;
     said.v[1] = unit * (float)b;
