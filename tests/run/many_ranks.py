@@ -17,7 +17,7 @@ from harness import (CONFIG, ENVIRONMENT, SHOAL, children, command, corpus, even
 
 ROUNDS, EVERY, LIMIT_S = 20, 2, 600
 SMALL = [f"run.steps={ROUNDS * EVERY}", f"evolution.every={EVERY}", "evolution.judge=10",
-         "evolution.fitness_batches=1", "snapshot.every=20", "population.layers_per_expert=1",
+         "evolution.fitness_batches=1", "snapshot.every=20",
          "model.width=16", "model.context=16", "train.batch=2", "train.micro_batch=2",
          "population.init=different"]
 
@@ -96,7 +96,7 @@ def main():
         config = here / "tiny.yaml"
         config.write_text(
             CONFIG + f"data: {{train: {here}/data/train_*.bin, val: {here}/data/val_*.bin}}\n")
-        sets = [*SMALL, f"population.experts={experts}"]
+        sets = [*SMALL, f"model.layers={experts}", f"population.experts={experts}"]
         seconds, _ = train(config, here / "alone", sets, 1)
         print(f"1 process, {experts} experts: {seconds:.1f} s", flush=True)
         seconds, held = train(config, here / "many", sets, ranks)
