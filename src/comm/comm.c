@@ -182,6 +182,16 @@ int comm_node_workers(const struct comm *c)
     return c->node_workers;
 }
 
+int comm_node(const struct comm *c)
+{
+    return c->node_number;
+}
+
+int comm_node_cores(const struct comm *c)
+{
+    return c->node_cores;
+}
+
 int comm_core_share(const struct comm *c)
 {
     return c->core_share;
@@ -210,6 +220,11 @@ int comm_live(const struct comm *c)
 const char *comm_describe(const struct comm *c)
 {
     return c->describe;
+}
+
+bool comm_is_staged(const struct comm *c)
+{
+    return c->staged;
 }
 
 uint64_t comm_bytes_sent(const struct comm *c)

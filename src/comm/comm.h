@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "kernels/kernels.h"
 
 struct comm;
-struct device;
 
 enum { COMM_MAX_RECORD = 40 << 10 };  /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 16 << 20 }; /* largest message that slabs are cut into */
@@ -34,6 +34,10 @@ void comm_detach(struct comm *c);
 /* "MPI from host memory", "NCCL": for people; "" while nothing is attached. Owned by c. Known to
  * the workers and the coordinator. */
 const char *comm_describe(const struct comm *c);
+/* Whether weights of this worker's GPU go by way of host memory, as MPI does not take them from
+ * there.
+ */
+bool comm_is_staged(const struct comm *c);
 /* Take the whole job down now with this exit code. Not collective; main() only. Under a launcher
  * that lets a job live when a rank dies, the launcher itself is told to end it: MPI_Abort would end
  * this rank only. */
@@ -49,8 +53,10 @@ int comm_worker(const struct comm *c); /* 0-based worker number; -1 on a coordin
 int comm_workers(const struct comm *c);
 int comm_node_worker(const struct comm *c);  /* 0-based among this node's workers: which GPU */
 int comm_node_workers(const struct comm *c); /* workers on this node: how many share its cores */
-int comm_core_share(const struct comm *c);   /* cores that are this worker's: those it may run on,
-                                                each divided among the workers bound to it */
+int comm_node(const struct comm *c); /* lowest world rank of this machine: the same for its ranks */
+int comm_node_cores(const struct comm *c); /* that the workers of this machine may run on */
+int comm_core_share(const struct comm *c); /* cores that are this worker's: those it may run on,
+                                              each divided among the workers bound to it */
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
 /* Slab bytes that all live workers together have sent so far, as each of them can tell. */
 uint64_t comm_bytes_moved(const struct comm *c);
@@ -66,11 +72,10 @@ void comm_be_quiet(struct comm *c, bool quiet);
  * the status of the lowest rank that failed, on all, so that all exit with the same code. *speaker:
  * whether this rank is that one, and so should print. Collective over the world. */
 enum shoal_status comm_agree(struct comm *c, enum shoal_status mine, bool *speaker);
-/* Whether `digest` is the same on all ranks, else SHOAL_ECONFIG on all. Collective over the world.
- */
-enum shoal_status comm_same(struct comm *c, uint64_t digest, const char *what);
 /* Rank 0's bytes to all. Collective over the world. */
 enum shoal_status comm_share(struct comm *c, void *data, size_t bytes);
+/* bytes of every rank, in the order of ranks, into rank 0's all. Collective over the world. */
+enum shoal_status comm_gather(struct comm *c, const void *mine, size_t bytes, void *all);
 
 /* ---- losses ------------------------------------------------------------------------------------
  *
@@ -161,8 +166,7 @@ enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
     COMM_SUM,       /* out = sum of all workers' parts */
     COMM_MOVE,      /* out of worker `root` into worker `peer`'s, and only these two take part */
-    COMM_MEAN16     /* out = base + mean of all parts' differences from it, in bfloat16 on the wire;
-                       by MPI only */
+    COMM_MEAN       /* out += mean of all parts' differences from it, packed; by MPI only */
 };
 
 /* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
@@ -175,15 +179,20 @@ struct comm_exchange {
     float *out;                /* of the root it is only read */
     int root;                  /* broadcast, move: a live worker */
     int peer;                  /* move: another one */
-    const float *const *parts; /* sum: n_parts slabs; none of them is out */
+    const float *const *parts; /* sum, mean: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
     const int *parts_of;       /* n_parts of every worker, where all know them; else NULL */
-    const float *base;         /* mean16: n elements, the same on all workers; may be out */
+    /* Of a mean; out holds the last one, the same on all workers, and is no part either. */
+    enum packing packing;
+    float *const *lost; /* n_parts slabs: what packing has kept of each part; NULL: nothing does */
+    float *lost_mean;   /* likewise of the mean, in the stripes that this worker adds; or NULL */
 };
 
-/* COMM_MEAN16 rounds each difference, adds them in float32 in the same order, and rounds their sum.
- * Differences between experts that meet every few steps are small, so that eight bits of each say
- * much more than eight bits of a weight would. */
+/* COMM_MEAN packs each part's difference from the last mean (kernel_pack), adds what the packed
+ * ones say in float32 in the same order, and packs their mean, which all add to the last one: the
+ * same bits for any number of workers. Experts that meet every few steps differ little, so that a
+ * few bits of the difference say more than many bits of a weight would; and what they do not say is
+ * kept and said the next time. */
 
 /* Begin an exchange: what is queued on the device so far is waited for, by the device. Until
  * comm_end has returned nobody may touch the slabs, and nothing else may begin. x may go, its slabs
@@ -226,14 +235,21 @@ enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t byte
  * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
 /* The same for a device whose memory MPI cannot read: page-locked memory, kept once taken, for the
- * larger of that sum, in bfloat16 on the wire or not, and a broadcast of n elements; and the
- * host's.
- */
+ * larger of that sum and a broadcast of n elements; and the host's. */
 struct comm_staging {
     int64_t pinned, host;
 };
 struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
- * elements; of a sum, but for the rounding of stripes to whole elements. COMM_MEAN16 sends half. */
+ * elements; of a sum, but for the rounding of stripes to whole elements. */
 double comm_sum_traffic(int workers, int total, double n);
 double comm_broadcast_traffic(int workers, double n);
+/* The same of a COMM_MEAN, but for the rounding of stripes to whole blocks. */
+double comm_mean_traffic(enum packing p, int workers, int total, double n);
+/* Bytes of buffers that a COMM_MEAN takes from the device and gives back, as comm_sum_buffers; and
+ * from the host, for a device whose memory MPI cannot read. */
+struct comm_mean_buffers {
+    int64_t device, host;
+};
+struct comm_mean_buffers comm_mean_buffers(enum packing p, int workers, int n_parts, int most,
+                                           int total, int64_t n);

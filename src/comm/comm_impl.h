@@ -75,6 +75,8 @@ struct comm {
     int worker, n_workers; /* worker is -1 on a coordinator of others */
     int node_worker, node_workers, core_share;
     int node_number; /* lowest world rank of this machine */
+    int node_cores;  /* that its workers may run on */
+    bool staged;     /* what is attached goes by way of host memory, and need not */
     uint32_t epoch;
     int n_live;
     int *live_rank;         /* owned; n_workers: rank in `workers`, -1: lost */

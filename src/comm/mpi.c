@@ -159,6 +159,7 @@ static enum shoal_status choose_path(struct mpi_transport *t)
     if (!all_direct) SHOAL_TRY(mpi_try_direct(t, &all_direct));
     t->direct = is_host || all_direct;
     t->staged = !all_direct;
+    t->base.c->staged = !t->direct;
     (void)snprintf(t->describe, sizeof t->describe, "MPI from %s",
                    is_host     ? "host memory"
                    : t->direct ? "device memory"
@@ -189,8 +190,8 @@ static enum shoal_status mpi_begin(struct transport *transport, const struct com
 static enum shoal_status mpi_end(struct transport *transport)
 {
     struct mpi_transport *const t = mpi_of(transport);
-    const bool adds = t->now.kind == COMM_SUM || t->now.kind == COMM_MEAN16;
-    SHOAL_TRY(adds ? mpi_sum(t) : mpi_carry(t));
+    const enum comm_kind kind = t->now.kind;
+    SHOAL_TRY(kind == COMM_SUM ? mpi_sum(t) : kind == COMM_MEAN ? mpi_mean(t) : mpi_carry(t));
     return device_beside_end(transport->c->dev);
 }
 

@@ -48,10 +48,11 @@ static inline int64_t mpi_message_elements(const struct mpi_transport *t)
     return t->staged ? comm_min(most, MPI_STAGE_BYTES / (int64_t)sizeof(float)) : most;
 }
 
-/* Carry out t->now: a broadcast or a move, and a sum. Collective over the workers that take part.
- */
+/* Carry out t->now: a broadcast or a move, a sum, and a mean. Collective over the workers that take
+ * part. */
 enum shoal_status mpi_carry(struct mpi_transport *t);
 enum shoal_status mpi_sum(struct mpi_transport *t);
+enum shoal_status mpi_mean(struct mpi_transport *t);
 
 /* *all: whether `mine` is true on all live workers. Collective over them. */
 enum shoal_status mpi_all_agree(struct comm *c, bool mine, bool *all);

@@ -176,7 +176,7 @@ static enum shoal_status nccl_begin(struct transport *transport, const struct co
 {
     struct nccl_transport *const t = nccl_of(transport);
     SHOAL_CHECK(t->comm, SHOAL_EPEER, "the workers have lost each other");
-    SHOAL_CHECK(x->kind != COMM_MEAN16, SHOAL_ENOTSUP, "NCCL carries float32 only");
+    SHOAL_CHECK(x->kind != COMM_MEAN, SHOAL_ENOTSUP, "NCCL carries float32 only");
     const enum shoal_status st = queue(t, x);
     if (st != SHOAL_OK) give_up(t);
     if (st == SHOAL_OK) count_bytes(t->base.c, x);

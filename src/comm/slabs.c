@@ -13,7 +13,7 @@ enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x)
 {
     SHOAL_ASSERT(c->transport && !c->exchanging);
     const bool has_root = x->kind == COMM_BROADCAST || x->kind == COMM_MOVE;
-    SHOAL_ASSERT(x->n >= 0 && (x->kind != COMM_MEAN16 || x->base));
+    SHOAL_ASSERT(x->n >= 0);
     SHOAL_ASSERT(!has_root || (x->root >= 0 && x->root < c->n_workers));
     SHOAL_ASSERT(x->kind != COMM_MOVE || (x->peer >= 0 && x->peer < c->n_workers));
     SHOAL_ASSERT(x->kind != COMM_MOVE || (x->root == c->worker) != (x->peer == c->worker));

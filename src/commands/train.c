@@ -12,6 +12,7 @@
 #include "base/signals.h"
 #include "commands/args.h"
 #include "commands/commands.h"
+#include "commands/launch.h"
 #include "comm/comm.h"
 #include "coordinator/coordinator.h"
 #include "evo/operators.h"
@@ -48,7 +49,8 @@ static enum shoal_status parse(int argc, char **argv, struct request *q)
 {
     const struct arg_option options[] = {
         {"--set", ARG_LIST, &q->sets, "KEY=VALUE", "set an option over the file; may be repeated"},
-        {"--resume", ARG_FLAG, &q->resume, NULL, "continue the newest valid snapshot of run.out"}};
+        {"--resume", ARG_FLAG, &q->resume, NULL,
+         "continue the newest valid snapshot of run.out; experts may join"}};
     const struct arg_spec spec = {
         .usage = "shoal train CONFIG [--set KEY=VALUE]... [--resume]",
         .description =
@@ -112,7 +114,8 @@ static enum shoal_status read_origin(struct run *r)
     index_free(&r->index);
     SHOAL_TRY(index_read(r->origin.index, &r->index));
     SHOAL_TRY(config_parse(&then, r->index.config, r->origin.index));
-    return config_check_resume(&r->cfg, &then);
+    SHOAL_TRY(config_check_resume(&r->cfg, &then));
+    return index_grow(&r->index, &r->cfg);
 }
 
 /* Rank 0: the newest good snapshot of a step below `before`. */
@@ -213,9 +216,7 @@ static enum shoal_status attach(struct run *r)
 {
     const bool by_mpi = r->cfg.evolution.wire != WIRE_F32 && strcmp(r->cfg.transport, "auto") == 0;
     const char *const wish = by_mpi ? "mpi" : r->cfg.transport;
-    SHOAL_TRY(comm_attach(r->comm, wish, worker_device(r->worker)));
-    if (comm_workers(r->comm) > 1) log_info("weights travel by %s", comm_describe(r->comm));
-    return SHOAL_OK;
+    return comm_attach(r->comm, wish, worker_device(r->worker));
 }
 
 static enum shoal_status write_config(const struct run *r)
@@ -264,19 +265,19 @@ static enum shoal_status make_coordinator(struct run *r)
 /* Everything up to the first order. Collective over the world. */
 static enum shoal_status start(struct run *r, const struct request *q)
 {
-    uint64_t digest = 0;
     const bool first = comm_is_coordinator(r->comm);
-    enum shoal_status st = read_config(r, q);
-    if (st == SHOAL_OK) st = config_digest(&r->cfg, &digest);
-    SHOAL_TRY(together(r, st));
-    SHOAL_TRY(together(r, comm_same(r->comm, digest, "the configuration")));
+    SHOAL_TRY(together(r, launch_same_program(r->comm)));
+    SHOAL_TRY(together(r, read_config(r, q)));
+    SHOAL_TRY(together(r, launch_same_config(r->comm, &r->cfg)));
     SHOAL_TRY(together(r, first ? look_at_run(r, q->resume) : SHOAL_OK));
     SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
     if (r->origin.finished) return SHOAL_OK;
+    SHOAL_TRY(together(r, launch_shared_run(r->comm, r->cfg.run.out)));
     SHOAL_TRY(together(r, place_worker(r)));
     SHOAL_TRY(together(r, make_worker(r)));
     SHOAL_TRY(begin_anywhere(r));
     SHOAL_TRY(together(r, attach(r)));
+    SHOAL_TRY(together(r, launch_tell(r->comm, r->worker)));
     return together(r, first ? make_coordinator(r) : SHOAL_OK);
 }
 

@@ -54,6 +54,9 @@ struct coordinator {
     struct shard_mark *next;    /* owned; and in the one to be committed */
     int n_lost, n_lost_experts; /* workers, and their experts */
     double looked_s;            /* clock of the last look for them */
+    struct joined_row *joined;  /* owned; for indices */
+    int64_t n_joined;
+    int stored; /* experts below it were there before this session */
     struct wishes wishes;
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
@@ -150,6 +153,8 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
                                    .workers = comm_workers(c->comm),
                                    .time_s = run_time(c),
                                    .shards = c->next,
+                                   .joined = c->joined,
+                                   .n_joined = c->n_joined,
                                    .config = c->config_text};
     double stall_s = 0.0;
     int64_t index_bytes = 0;
@@ -380,6 +385,31 @@ static enum shoal_status hear(void *owner, const void *record, size_t bytes)
     return SHOAL_OK;
 }
 
+static enum shoal_status remember_joined(struct coordinator *c, const struct snapshot_index *resume)
+{
+    const size_t bytes = (size_t)resume->n_joined * sizeof *c->joined;
+    SHOAL_TRY(mem_alloc(bytes, "who joined", &c->joined));
+    if (resume->n_joined) memcpy(c->joined, resume->joined, bytes);
+    c->n_joined = resume->n_joined;
+    c->stored = resume->stored;
+    return SHOAL_OK;
+}
+
+/* Those that begin with this session. */
+static enum shoal_status tell_joined(struct coordinator *c, double now_s)
+{
+    for (int64_t i = 0; i < c->n_joined; i++) {
+        const struct joined_row *row = &c->joined[i];
+        char how[32] = "anew";
+        if (row->expert < c->stored) continue;
+        if (row->parent >= 0)
+            (void)snprintf(how, sizeof how, "as a copy of expert %d", row->parent);
+        log_info("expert %d joins at step %lld, %s", row->expert, (long long)row->step, how);
+        SHOAL_TRY(metrics_write_joined(c->metrics, now_s, row->step, row->expert, row->parent));
+    }
+    return SHOAL_OK;
+}
+
 /* ---- coordinator.h ---- */
 
 enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm,
@@ -399,6 +429,7 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
+    if (resume) SHOAL_GOTO(remember_joined(c, resume));
     SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
                          &c->shards));
     SHOAL_GOTO(
@@ -434,6 +465,7 @@ void coordinator_destroy(struct coordinator **c)
     mem_free((*c)->shards);
     mem_free((*c)->kept);
     mem_free((*c)->next);
+    mem_free((*c)->joined);
     mem_free(*c);
     *c = NULL;
 }
@@ -460,7 +492,8 @@ static enum shoal_status announce(struct coordinator *c, double now_s)
                                         .out = cfg->run.out,
                                         .has_recombinant = cfg->evolution.recombine};
     display_start(c->display, &shape);
-    return metrics_write_start(c->metrics, now_s, &start);
+    SHOAL_TRY(metrics_write_start(c->metrics, now_s, &start));
+    return tell_joined(c, now_s);
 }
 
 enum shoal_status coordinator_start(struct coordinator *c)

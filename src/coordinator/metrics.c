@@ -178,6 +178,16 @@ enum shoal_status metrics_write_eval(struct metrics *m, double time_s, const str
     return put_line(m, &j);
 }
 
+enum shoal_status metrics_write_joined(struct metrics *m, double time_s, int64_t step, int expert,
+                                       int parent)
+{
+    struct json j;
+    begin(&j, "joined", time_s, step);
+    json_int(&j, "expert", expert);
+    json_int(&j, "parent", parent);
+    return put_line(m, &j);
+}
+
 enum shoal_status metrics_write_judging(struct metrics *m, double time_s,
                                         const struct judging *judged, int experts, int members,
                                         const struct standing *standing, double seconds)

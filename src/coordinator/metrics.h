@@ -60,6 +60,9 @@ enum shoal_status metrics_write_cadence(struct metrics *m, double time_s,
  * body, io: the member that each group of tensors followed, -1 for none; distance: norm of the
  * change as a share of the norm before. */
 enum shoal_status metrics_write_lineage(struct metrics *m, double time_s, const struct report *r);
+/* {"event":"joined","expert","parent"}: with this session, as a copy of another or (-1) anew. */
+enum shoal_status metrics_write_joined(struct metrics *m, double time_s, int64_t step, int expert,
+                                       int parent);
 /* {"event":"snapshot","seconds","stall_s","bytes"}: from the order to the commit, of which the
  * slowest worker did not train stall_s; shards and index. */
 enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64_t step,

@@ -41,14 +41,15 @@ enum shoal_status h5_fail_write(const struct h5 *h, const char *object);
 
 /* An empty group, with missing parents. */
 enum shoal_status h5_group(const struct h5 *h, const char *name);
-/* Whether "/a/b/c" is there; every part of the way is looked at. */
+/* Whether "/a/b/c" is there, in this file: every part of the way is looked at, and links to
+ * something else, which may be in another file, count as nothing. */
 bool h5_exists(const struct h5 *h, const char *name);
 /* `name` stands for the root group of another file, given relative to this file's directory. */
 enum shoal_status h5_link_file(const struct h5 *h, const char *name, const char *target);
 
 /* Read every dataset from the root group down, a few rows at a time, so that every checksum of the
- * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link out of the
- * file. */
+ * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link to something
+ * else, or twice to the same. */
 enum shoal_status h5_read_everything(const struct h5 *h, int64_t *datasets);
 /* Number of links in a group; 0: no such group. */
 int64_t h5_count_links(const struct h5 *h, const char *group);
@@ -88,6 +89,9 @@ struct h5_shape {
 /* Write a whole dataset; missing groups on the way are made. */
 enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind kind,
                            const struct h5_shape *shape, const void *data);
+/* n words in fields of `bytes` each, which end with a 0: fixed-length UTF-8 (h5py: .asstr()). */
+enum shoal_status h5_write_words(const struct h5 *h, const char *name, const char *label,
+                                 const char *words, int64_t n, size_t bytes);
 /* Bytes that h5_write takes in a file for items of item_bytes: whole chunks with their checksums,
  * and the dataset's header, which is an estimate. */
 int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);
@@ -114,7 +118,7 @@ struct h5_columns {
 
 enum shoal_status h5_write_table(const struct h5 *h, const char *name,
                                  const struct h5_columns *columns, const void *rows, int64_t n);
-/* All rows; *rows: mem_free. */
+/* All rows, which take about as much memory as room in the file; *rows: mem_free. */
 enum shoal_status h5_read_table(const struct h5 *h, const char *name,
                                 const struct h5_columns *columns, void *rows, int64_t *n);
 
@@ -127,5 +131,19 @@ hid_t h5_text_type(H5T_cset_t charset);
 /* Create and fill a dataset of any type: what h5_write and h5_write_table share. */
 enum shoal_status h5_write_as(const struct h5 *h, const char *name, hid_t file_type,
                               hid_t memory_type, const struct h5_shape *shape, const void *data);
+/* Whole rows up to 1 MiB, or parts of a row that is longer, as equal as can be; the whole thing if
+ * smaller. */
+void h5_chunk_shape(hsize_t chunk[2], const struct h5_shape *shape, size_t item_bytes);
+/* Fill a new dataset with items that are in memory as they are in the file. */
+enum shoal_status h5_write_chunks(const struct h5 *h, const char *name, hid_t dataset,
+                                  const struct h5_shape *shape, size_t item_bytes,
+                                  const void *data);
+/* The checksum of the library's filter. */
+uint32_t h5_fletcher32(const void *data, size_t bytes);
+/* After so many bytes: let the system begin to bring them to disk, where that is worth a call. */
+void h5_hurry(const struct h5 *h, int64_t bytes);
 /* Open a dataset that must be there. */
 enum shoal_status h5_open_dataset(const struct h5 *h, const char *name, hid_t *out);
+/* Numbers in one or two dimensions, stored as they are in this file and all there: whoever
+ * allocates by the shape of a dataset has looked here first. SHOAL_EFORMAT. */
+enum shoal_status h5_check_storage(const struct h5 *h, const char *name, hid_t dataset);

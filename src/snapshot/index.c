@@ -35,6 +35,14 @@ static const struct h5_column shard_column[] = {
 static const struct h5_columns shard_columns = {
     shard_column, sizeof shard_column / sizeof shard_column[0], sizeof(struct shard_mark)};
 
+static const struct h5_column joined_column[] = {
+    {"step", KIND_I64, offsetof(struct joined_row, step)},
+    {"expert", KIND_I32, offsetof(struct joined_row, expert)},
+    {"parent", KIND_I32, offsetof(struct joined_row, parent)},
+};
+static const struct h5_columns joined_columns = {
+    joined_column, sizeof joined_column / sizeof joined_column[0], sizeof(struct joined_row)};
+
 static struct h5_shape fitness_shape(const struct snapshot_index *index)
 {
     return (struct h5_shape){
@@ -159,6 +167,9 @@ enum shoal_status index_write(const char *run, const struct snapshot_index *inde
         SHOAL_GOTO(
             h5_write_table(&h, "/ledger/shards", &shard_columns, index->shards, index->experts));
     SHOAL_GOTO(write_ages(&h, index));
+    if (index->n_joined > 0)
+        SHOAL_GOTO(
+            h5_write_table(&h, "/ledger/joined", &joined_columns, index->joined, index->n_joined));
     SHOAL_GOTO(h5_commit(&h, bytes));
     SHOAL_GOTO(write_latest(run, index->standing.step));
 done:
@@ -178,10 +189,10 @@ static enum shoal_status read_attributes(const struct h5 *h, struct snapshot_ind
     SHOAL_TRY(h5_get_int32(h, "/", "members", k, k + 1, &index->members));
     SHOAL_TRY(h5_get_int32(h, "/", "workers", 1, INT32_MAX, &index->workers));
     SHOAL_TRY(h5_get_double(h, "/", "time_s", &index->time_s));
-    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, k, &s->best));
+    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, index->members - 1, &s->best));
     SHOAL_TRY(h5_get_double(h, "/", "best_fitness", &s->best_fitness));
     SHOAL_TRY(h5_get_int32(h, "/", "round_done", 0, 1, &round_done));
-    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, k, &s->champion));
+    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, index->members - 1, &s->champion));
     SHOAL_TRY(h5_get_int(h, "/", "champion_step", &s->champion_step));
     SHOAL_TRY(h5_get_double(h, "/", "champion_fitness", &s->champion_fitness));
     s->round_done = round_done;
@@ -276,6 +287,23 @@ done:
     return st;
 }
 
+/* Runs that nobody joined have none. */
+static enum shoal_status read_joined(const struct h5 *h, struct snapshot_index *index)
+{
+    int64_t *const n = &index->n_joined;
+    if (!h5_exists(h, "/ledger/joined")) return SHOAL_OK;
+    SHOAL_TRY(h5_read_table(h, "/ledger/joined", &joined_columns, &index->joined, n));
+    for (int64_t i = 0; i < *n; i++) {
+        const struct joined_row *r = &index->joined[i];
+        SHOAL_CHECK(r->expert == index->experts - *n + i && r->expert > 0 && r->parent >= -1 &&
+                        r->parent < r->expert,
+                    SHOAL_EFORMAT,
+                    "%s: /ledger/joined row %" PRId64 " makes expert %d of expert %d", h->path, i,
+                    r->expert, r->parent);
+    }
+    return SHOAL_OK;
+}
+
 enum shoal_status index_read(const char *path, struct snapshot_index *out)
 {
     *out = (struct snapshot_index){.experts = 0};
@@ -287,6 +315,8 @@ enum shoal_status index_read(const char *path, struct snapshot_index *out)
     SHOAL_GOTO(read_live(&h, out));
     SHOAL_GOTO(read_shards(&h, out));
     SHOAL_GOTO(read_ages(&h, out));
+    SHOAL_GOTO(read_joined(&h, out));
+    out->stored = out->experts;
 done:
     h5_close(&h);
     if (st != SHOAL_OK) index_free(out);
@@ -298,9 +328,12 @@ void index_free(struct snapshot_index *index)
     if (index->judgings && index->n_judgings > 0) mem_free(index->judgings[0].fitness);
     mem_free(index->judgings);
     mem_free(index->shards);
+    mem_free(index->joined);
     mem_free(index->config);
     index->judgings = NULL;
     index->shards = NULL;
+    index->joined = NULL;
+    index->n_joined = 0;
     index->config = NULL;
     index->n_judgings = 0;
 }

@@ -25,7 +25,7 @@ static enum shoal_status resolve_index(const char *path, char *shard_out)
     const int expert = best_expert(&index);
     const int64_t step = index_shard_step(&index, expert);
     index_free(&index);
-    return run_shard_path(shard_out, run, expert, step);
+    return run_find_shard(shard_out, run, expert, step);
 }
 
 static enum shoal_status resolve_run(const char *run, char *shard_out)

@@ -9,6 +9,7 @@
 #include "evo/ledger.h"
 #include "model/expert.h"
 #include "optim/outlier.h"
+#include "snapshot/norms.h"
 
 /* Per-expert history kept by its worker: one row per judging. */
 struct history_row {
@@ -28,6 +29,7 @@ struct shard_past {
     int64_t n_judgings;
     struct lineage_row *lineage; /* this one */
     int64_t n_lineage;
+    struct norms norms; /* and this */
     struct outlier outlier;
     double loss_sum;          /* of the training losses since the last judging, */
     int64_t losses;           /* so many; and */
@@ -71,15 +73,18 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
 /* Attributes only. SHOAL_EFORMAT: not a shard, or another version. shard_info_free afterwards. */
 enum shoal_status shard_read_info(const char *path, struct shard_info *info);
 void shard_info_free(struct shard_info *info);
-/* The configuration in a shard. */
+/* The configuration in a shard. SHOAL_EFORMAT also for a model that the file has no room for. */
 enum shoal_status shard_read_config(const char *path, struct config *out);
 /* Weights into n_params f32 on dev. SHOAL_EFORMAT: missing dataset, wrong shape, checksum error;
  * the text says which dataset, what was expected and what was found. */
 enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
                                      struct device *dev, float *weights);
-/* Everything back into e (created with the same table) and past, whose tables are mem_alloc'ed.
+/* Everything back into e (created with the same table) and past, whose tables want
+ * shard_past_free.
  * Files of versions that did not skip outliers or keep a lineage have none behind them. */
 enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past);
+/* Let go of the tables; none are left. */
+void shard_past_free(struct shard_past *past);
 /* Only this, into slabs on dev. SHOAL_EFORMAT also where there is none. */
 enum shoal_status shard_read_outer(const char *path, const struct param_table *table,
                                    struct device *dev, struct shard_outer *outer);

@@ -36,7 +36,7 @@ enum shoal_status index_check(const char *path)
     SHOAL_GOTO(run_of_index(run, path));
     for (int k = 0; k < index.experts; k++) {
         if (index_shard_step(&index, k) < 0) continue;
-        SHOAL_GOTO(run_shard_path(shard, run, k, index_shard_step(&index, k)));
+        SHOAL_GOTO(run_find_shard(shard, run, k, index_shard_step(&index, k)));
         SHOAL_GOTO(check_shard(shard, &index, k));
     }
 done:

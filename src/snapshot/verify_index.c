@@ -46,13 +46,14 @@ static enum shoal_status check_standing(const char *path, const struct snapshot_
     if (index->n_judgings == 0) return SHOAL_OK;
     const struct judging *last = &index->judgings[index->n_judgings - 1];
     struct live_set live;
-    SHOAL_CHECK(last->step == s->step || (last->step == s->judged_step && last->step < s->step),
-                SHOAL_EFORMAT,
+    SHOAL_CHECK(last->step == s->judged_step, SHOAL_EFORMAT,
                 "%s: was last judged at step %" PRId64 ", but its ledger ends at step %" PRId64,
                 path, s->judged_step, last->step);
     (void)plan_live(last->fitness, index->experts, &live);
     for (int k = 0; k < index->experts; k++)
         if (live_has(&s->lost, k) && !live_has(&s->live, k)) live_put(&live, k, false);
+    for (int64_t i = 0; i < index->n_joined; i++) /* and not been judged since */
+        if (index->joined[i].step >= last->step) live_put(&live, index->joined[i].expert, true);
     const bool led_by_lost =
         last->best >= 0 && last->best < index->experts && live_has(&s->lost, last->best);
     SHOAL_CHECK(
@@ -121,9 +122,12 @@ static enum shoal_status verify_shards(struct verified *v, const char *path,
     if (run_of_index(run, path) != SHOAL_OK) return SHOAL_OK; /* it has just been pruned */
     for (int k = 0; k < index->experts; k++) {
         const struct verify_expected expected = {index, path, k};
-        if (index_shard_step(index, k) < 0) continue;
-        SHOAL_TRY(run_shard_path(shard, run, k, index_shard_step(index, k)));
-        SHOAL_TRY(verify_shard(v, shard, &expected));
+        const int64_t step = index_shard_step(index, k);
+        if (step < 0) continue;
+        if (run_find_shard(shard, run, k, step) == SHOAL_OK)
+            SHOAL_TRY(verify_shard(v, shard, &expected));
+        else
+            SHOAL_TRY(verify_note(v, shard, remedy));
     }
     return SHOAL_OK;
 }
@@ -140,7 +144,7 @@ enum shoal_status verify_index(struct verified *v, const char *path)
     if (st == SHOAL_OK) st = ledger_check(path, &index);
     if (st == SHOAL_ENOMEM) goto done;
     if (st != SHOAL_OK) SHOAL_GOTO(verify_note(v, path, remedy));
-    if (index.experts > 0) SHOAL_GOTO(verify_shards(v, path, &index));
+    if (index.config) SHOAL_GOTO(verify_shards(v, path, &index)); /* it could be read */
 done:
     index_free(&index);
     return st;

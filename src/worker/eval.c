@@ -18,11 +18,13 @@ enum shoal_status worker_eval(struct worker *w, const struct order *order)
     if (!is_mean && worker_of_expert(order->best, w->workers, experts) != w->number)
         return SHOAL_OK;
     SHOAL_ASSERT(!is_mean || w->mean_fresh);
-    if (is_mean)
+    if (is_mean) {
         SHOAL_TRY(worker_together(w, measure_mean, &loss));
-    else
+    } else {
+        SHOAL_TRY(park_bring(w, order->best - w->first));
         SHOAL_TRY(worker_measure(w, w->own[order->best - w->first].expert->weights, &w->evaluation,
                                  false, &loss));
+    }
     const struct report r = {.kind = REPORT_EVAL,
                              .worker = w->number,
                              .member = order->best,

@@ -38,6 +38,7 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
     const bool moments = p->rule->moments == MOMENTS_INHERIT;
     const bool is_mean = p->member == experts;
     p->slabs = place_of(w, p->member);
+    SHOAL_TRY(park_lend(w, p));
     for (int i = 0; i < 2; i++) {
         if (!is_mean) {
             const int root = worker_of_expert(p->member, w->workers, experts);
@@ -98,12 +99,15 @@ static int choose(const struct worker *w, const struct evo_rule *rule)
 }
 
 /* What travels as a difference needs all of the judging's mean on every worker. After a resumption
- * there is none yet, and the fragments of this round would be just a part of it. */
+ * there is none yet, and the fragments of this round would be just a part of it. The mean is exact,
+ * so nothing of it is lost; and a snapshot need not hold what was. */
 static enum shoal_status restore_base(struct worker *w)
 {
     struct round *const r = &w->round;
     const struct range whole = {0, w->table->n_params};
-    if (!r->judged || r->mean_fresh || w->cfg->evolution.wire == WIRE_F32) return SHOAL_OK;
+    if (!r->judged || w->cfg->evolution.wire == WIRE_F32) return SHOAL_OK;
+    SHOAL_TRY(worker_forget_lost(w));
+    if (r->mean_fresh) return SHOAL_OK;
     if (live_next(&r->live, 0, w->cfg->population.experts) < 0) return SHOAL_OK;
     SHOAL_TRY(worker_mean(w, &r->live, whole, false, false));
     r->mean_fresh = true;

@@ -40,6 +40,7 @@ enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k)
     if (from == w->number) {
         const struct expert *e = w->own[p->member - w->first].expert;
         p->slabs = (struct slabs){e->weights, e->adam_m, e->adam_v};
+        if (from != to) SHOAL_TRY(park_lend(w, p));
     }
     return from != to ? move_group(w, p, from, to) : SHOAL_OK;
 }

@@ -46,7 +46,7 @@ enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
     bool got = false;
     *halts = false;
     /* Resumed here, means could not travel as differences from the last one: see worker_mean. */
-    if (w->cfg->evolution.wire == WIRE_BF16) return SHOAL_OK;
+    if (w->cfg->evolution.wire != WIRE_F32) return SHOAL_OK;
     SHOAL_TRY(worker_pass_wishes(w, step));
     SHOAL_TRY(comm_poll(w->comm, record, order_record_bytes(w->cfg), &got));
     if (got) memcpy(&order, record, order_bytes(w->cfg->population.experts));

@@ -74,13 +74,17 @@ static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t st
                                    const double *common)
 {
     struct expert *e = own->expert;
-    if (common)
+    if (common) {
         e->fitness = *common;
-    else
+    } else {
+        SHOAL_TRY(park_bring(w, (int)(own - w->own)));
+        SHOAL_TRY(park_bring_next(w, (int)(own - w->own)));
         SHOAL_TRY(worker_measure(w, e->weights, &w->judging, false, &e->fitness));
+    }
     w->fitness[e->number] = e->fitness;
     SHOAL_TRY(evo_note_own_best(e));
     SHOAL_TRY(worker_note_history(w, own, step));
+    SHOAL_TRY(worker_note_norms(w, own, step));
     const struct report r = fitness_report(w, e->number, step, own->past.outlier.skipped);
     return comm_report(w->comm, &r, sizeof r);
 }
@@ -116,6 +120,7 @@ enum shoal_status worker_judge(struct worker *w, int64_t step)
     if (w->parallel) SHOAL_TRY(parallel_judge(w, step, &common));
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(judge_own(w, &w->own[i], step, w->parallel ? &common : NULL));
+    SHOAL_TRY(park_settle(w));
     if (!w->cfg->evolution.recombine) return SHOAL_OK;
     SHOAL_TRY(worker_together(w, judge_recombinant, NULL));
     const struct report r = fitness_report(w, experts, step, 0);

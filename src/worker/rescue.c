@@ -35,6 +35,11 @@ static enum shoal_status bring_best(struct worker *w, void *place)
     }
     const int root = worker_of_expert(best, w->workers, experts);
     float *slab = root == w->number ? w->own[best - w->first].expert->weights : gpt_grads(w->gpt);
+    if (w->park && root == w->number) { /* what libraries send lies on the device */
+        SHOAL_TRY(device_copy(w->dev, gpt_grads(w->gpt), slab,
+                              (size_t)w->table->n_params * sizeof *slab));
+        slab = gpt_grads(w->gpt);
+    }
     *weights = slab;
     return comm_broadcast(w->comm, slab, w->table->n_params, root);
 }
@@ -64,7 +69,9 @@ enum shoal_status worker_rescue(struct worker *w, const struct order *order)
     if (!best) return SHOAL_OK;
     for (int i = 0; i < w->n_own; i++) {
         struct expert *e = w->own[i].expert;
-        if (!live_has(&order->live, e->number)) SHOAL_TRY(revive(w, e, order, best));
+        if (live_has(&order->live, e->number)) continue;
+        park_touch(w, &w->own[i]);
+        SHOAL_TRY(revive(w, e, order, best));
     }
     return SHOAL_OK;
 }

@@ -71,7 +71,7 @@ static void prepare(struct worker *w, const struct order *order, int64_t step, b
                         .every = order->every,
                         .judged = judged,
                         .mean_fresh = w->mean_fresh,
-                        .narrow = !judged && c->evolution.wire == WIRE_BF16,
+                        .narrow = !judged && c->evolution.wire != WIRE_F32,
                         .best = order->best,
                         .fragment = (int)(step / order->every % c->evolution.fragments),
                         .live = order->live,
@@ -171,6 +171,8 @@ static enum shoal_status evolve_later(struct worker *w, struct own *own, const s
 static enum shoal_status apply(struct worker *w, struct own *own)
 {
     const struct round *const r = &w->round;
+    park_touch(w, own);
+    if (r->judged) SHOAL_TRY(worker_note_distance(w, own, r->pull, r->step));
     if (r->judged) SHOAL_TRY(lineage_begin(w, own->expert));
     for (int g = 0; g < 2; g++) {
         const struct pull *p = &w->round.pull[g];
@@ -254,7 +256,8 @@ static enum shoal_status fetch_here(struct worker *w)
 static enum shoal_status begin(struct worker *w)
 {
     if (w->cfg->evolution.delay == 0) return fetch_here(w);
-    for (int i = 0; i < w->n_own; i++)
+    if (w->park) SHOAL_TRY(park_send_home(w)); /* homes are outboxes */
+    for (int i = 0; !w->park && i < w->n_own; i++)
         SHOAL_TRY(fill_outbox(w, &w->own[i]));
     if (!w->job) return fetch_here(w);
     /* The copies must be there before another thread reads them. */

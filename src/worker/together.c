@@ -90,6 +90,7 @@ enum shoal_status worker_renew(struct worker *w, int64_t *passed)
     w->stand_in = news.best;
     worker_mend_order(w, &w->order);
     mend_round(w);
+    SHOAL_TRY(worker_forget_lost(w)); /* a change may have been packed and not have come */
     if (!worker_leads(w)) return SHOAL_OK;
     if (w->outer.agreed) w->own[0].past.outer = w->outer;
     return w->said.kind ? comm_report(w->comm, &w->said, sizeof w->said) : SHOAL_OK;

@@ -24,7 +24,8 @@ struct gpt_setup worker_setup(const struct config *cfg)
                               .context = cfg->model.context,
                               .precision = (enum precision)cfg->train.precision,
                               .learns = true,
-                              .recompute = (enum recompute)cfg->train.recompute};
+                              .recompute = (enum recompute)cfg->train.recompute,
+                              .graph = cfg->train.graph};
 }
 
 bool worker_evolves(const struct config *cfg)
@@ -52,15 +53,15 @@ done:
 
 void worker_forget_experts(struct worker *w)
 {
+    park_forget(w);
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
-        mem_free(w->own[i].past.judgings);
-        mem_free(w->own[i].past.lineage);
-        w->own[i] = (struct own){.outbox = w->own[i].outbox};
+        shard_past_free(&w->own[i].past);
+        w->own[i] = (struct own){.outbox = w->own[i].outbox, .lost = w->own[i].lost};
     }
 }
 
-static void free_slabs(struct device *dev, struct slabs *s)
+void worker_free_slabs(struct device *dev, struct slabs *s)
 {
     float *const slab[] = {s->weights, s->m, s->v};
     for (int i = 0; i < 3; i++)
@@ -73,16 +74,20 @@ void worker_destroy(struct worker **worker)
     if (!w) return;
     job_destroy(&w->job);
     worker_save_destroy(w);
-    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
-        free_slabs(w->dev, &w->own[i].outbox);
     worker_forget_experts(w);
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++) {
+        worker_free_slabs(w->dev, &w->own[i].outbox);
+        device_free(w->dev, w->own[i].lost);
+    }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     parallel_destroy(w);
+    park_destroy(w);
     if (w->dev) {
-        free_slabs(w->dev, &w->mean);
-        free_slabs(w->dev, &w->inbox);
+        worker_free_slabs(w->dev, &w->mean);
+        worker_free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
+        device_free(w->dev, w->lost_mean);
         if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
         if (w->outer.velocity) device_free(w->dev, w->outer.velocity);
     }
@@ -94,6 +99,7 @@ void worker_destroy(struct worker **worker)
     mem_free(w->tokens);
     mem_free(w->targets);
     mem_free(w->parts);
+    mem_free(w->lost);
     mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);
@@ -111,6 +117,11 @@ void worker_destroy(struct worker **worker)
 struct device *worker_device(const struct worker *w)
 {
     return w ? w->dev : NULL;
+}
+
+int worker_threads(const struct worker *w)
+{
+    return w->threads;
 }
 
 /* All experts change at once, so none may be left to be copied. */
@@ -168,6 +179,7 @@ static enum shoal_status work(struct worker *w, const struct order *order)
     const bool halts = reached < order->until;
     if (halts || may_snapshot(w, reached)) SHOAL_TRY(worker_save_drain(w));
     if (halts) return worker_report_halt(w, reached);
+    SHOAL_TRY(worker_save_await_best(w));
     SHOAL_TRY(worker_pass_wishes(w, reached));
     return worker_judge(w, reached);
 }
@@ -206,7 +218,7 @@ enum shoal_status worker_run(struct worker *w)
     SHOAL_TRY(report_device(w));
     for (;;) {
         SHOAL_TRY(obey(w, order));
-        if (order->save_best) SHOAL_TRY(worker_save_best(w, order));
+        SHOAL_TRY(worker_save_best(w, order));
         if (order->eval) SHOAL_TRY(worker_eval(w, order));
         if (order->snapshot) SHOAL_TRY(worker_write_shards(w, order->step));
         if (order->stop) return leave(w);

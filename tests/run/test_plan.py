@@ -225,7 +225,7 @@ class Plan(RunTest):
             self.assertEqual(there[item], here[item], item)
         self.assertEqual((here["device"], here["pinned"], here["driver_context"]), (0, 0, 0))
         on_host = ("batch", "exchange_buffers", "snapshot_buffers", "snapshot_copies", "program",
-                   "pinned_stage")
+                   "pinned_stage", "parked_experts")
         sums = ("peak", "pinned", "device")
         self.assertEqual(there["device"], sum(n for item, n in there.items()
                                               if item not in (*on_host, *sums)))

@@ -7,8 +7,8 @@ import sys
 
 MAX_FILE, MAX_MAIN, MAX_FUNCTION = 500, 120, 60
 CODE = (".c", ".h", ".cu", ".cuh", ".cpp")
-FOLDERS = ["src", "analysis", "cmake", "docs", "tests", "scripts", "configs", "bench", ".ci", "."]
-TEXT = {".c", ".h", ".cu", ".cuh", ".cpp", ".cmake", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".css", ".json", ""}
+FOLDERS = ["src", "analysis", "cmake", "docs", "tests", "scripts", "configs", "slurm", "bench", ".ci", "."]
+TEXT = {".c", ".h", ".cu", ".cuh", ".cpp", ".cmake", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".css", ".json", ".sbatch", ""}
 
 
 def text_files(root):
