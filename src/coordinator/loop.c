@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "coordinator/announce.h"
 #include "coordinator/display.h"
+#include "coordinator/joined.h"
 #include "coordinator/metrics.h"
 #include "coordinator/state.h"
 #include "coordinator/track.h"
@@ -54,9 +55,7 @@ struct coordinator {
     struct shard_mark *next;    /* owned; and in the one to be committed */
     int n_lost, n_lost_experts; /* workers, and their experts */
     double looked_s;            /* clock of the last look for them */
-    struct joined_row *joined;  /* owned; for indices */
-    int64_t n_joined;
-    int stored; /* experts below it were there before this session */
+    struct joined joined;       /* for indices */
     struct wishes wishes;
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
@@ -153,8 +152,8 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
                                    .workers = comm_workers(c->comm),
                                    .time_s = run_time(c),
                                    .shards = c->next,
-                                   .joined = c->joined,
-                                   .n_joined = c->n_joined,
+                                   .joined = c->joined.rows,
+                                   .n_joined = c->joined.n,
                                    .config = c->config_text};
     double stall_s = 0.0;
     int64_t index_bytes = 0;
@@ -385,31 +384,6 @@ static enum shoal_status hear(void *owner, const void *record, size_t bytes)
     return SHOAL_OK;
 }
 
-static enum shoal_status remember_joined(struct coordinator *c, const struct snapshot_index *resume)
-{
-    const size_t bytes = (size_t)resume->n_joined * sizeof *c->joined;
-    SHOAL_TRY(mem_alloc(bytes, "who joined", &c->joined));
-    if (resume->n_joined) memcpy(c->joined, resume->joined, bytes);
-    c->n_joined = resume->n_joined;
-    c->stored = resume->stored;
-    return SHOAL_OK;
-}
-
-/* Those that begin with this session. */
-static enum shoal_status tell_joined(struct coordinator *c, double now_s)
-{
-    for (int64_t i = 0; i < c->n_joined; i++) {
-        const struct joined_row *row = &c->joined[i];
-        char how[32] = "anew";
-        if (row->expert < c->stored) continue;
-        if (row->parent >= 0)
-            (void)snprintf(how, sizeof how, "as a copy of expert %d", row->parent);
-        log_info("expert %d joins at step %lld, %s", row->expert, (long long)row->step, how);
-        SHOAL_TRY(metrics_write_joined(c->metrics, now_s, row->step, row->expert, row->parent));
-    }
-    return SHOAL_OK;
-}
-
 /* ---- coordinator.h ---- */
 
 enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm,
@@ -429,13 +403,11 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
-    if (resume) SHOAL_GOTO(remember_joined(c, resume));
-    SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
-                         &c->shards));
-    SHOAL_GOTO(
-        mem_alloc((size_t)cfg->population.experts * sizeof *c->kept, "what shards are", &c->kept));
-    SHOAL_GOTO(
-        mem_alloc((size_t)cfg->population.experts * sizeof *c->next, "what shards are", &c->next));
+    if (resume) SHOAL_GOTO(joined_remember(&c->joined, resume));
+    struct shard_mark **const marks[] = {&c->shards, &c->kept, &c->next};
+    for (int i = 0; i < 3; i++)
+        SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof **marks[i], "what shards are",
+                             marks[i]));
     for (int k = 0; k < cfg->population.experts; k++)
         c->kept[k] = resume && resume->shards
                          ? resume->shards[k]
@@ -465,7 +437,7 @@ void coordinator_destroy(struct coordinator **c)
     mem_free((*c)->shards);
     mem_free((*c)->kept);
     mem_free((*c)->next);
-    mem_free((*c)->joined);
+    joined_free(&(*c)->joined);
     mem_free(*c);
     *c = NULL;
 }
@@ -493,7 +465,7 @@ static enum shoal_status announce(struct coordinator *c, double now_s)
                                         .has_recombinant = cfg->evolution.recombine};
     display_start(c->display, &shape);
     SHOAL_TRY(metrics_write_start(c->metrics, now_s, &start));
-    return tell_joined(c, now_s);
+    return joined_tell(&c->joined, c->metrics, now_s);
 }
 
 enum shoal_status coordinator_start(struct coordinator *c)
