@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/openmp_wait.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -95,6 +96,7 @@ static enum shoal_status dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     openmp_wait_briefly(argv);
+    mem_begin();
     enum shoal_status st = dispatch(argc, argv);
     /* A full disk or a closed pipe shows only here for what was printed. */
     if (fflush(stdout) != 0 && st == SHOAL_OK) {

@@ -370,7 +370,7 @@ int64_t shard_weights_bytes(const struct param_table *table)
     return slab_bytes(table) + ATTRIBUTES_BYTES;
 }
 
-int64_t shard_buffer_bytes(const struct param_table *table)
+int64_t shard_buffer_bytes(const struct param_table *table, bool on_host)
 {
-    return slab_buffer_bytes(table);
+    return slab_buffer_bytes(table, on_host);
 }

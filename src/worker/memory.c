@@ -161,8 +161,9 @@ struct memory memory_of(const struct config *c, const struct param_table *table,
     else
         m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
     count_exchange(&m, c, table, own, place.workers, parked);
-    m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
-    m.bytes[MEMORY_STAGING] = memory_staging_slots(c, table, own) * slot_bytes(c, table);
+    const int slots = memory_staging_slots(c, table, own);
+    m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table, !place.gpu || slots > 0);
+    m.bytes[MEMORY_STAGING] = slots * slot_bytes(c, table);
     m.bytes[MEMORY_PROGRAM] = program_bytes + device_libraries_bytes();
     return m;
 }
