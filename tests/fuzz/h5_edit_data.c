@@ -100,13 +100,27 @@ static void write_to(hid_t object, hid_t type, const void *bytes, bool attribute
         (void)H5Dwrite(object, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes);
 }
 
+/* How many there are, beyond `most` some number that is larger; HDF5's own count overflows. */
+static hsize_t count_items(hid_t space, hsize_t most)
+{
+    hsize_t dim[4] = {0}, count = H5Sget_simple_extent_type(space) == H5S_NULL ? 0 : 1;
+    const int rank = H5Sget_simple_extent_dims(space, dim, NULL);
+    for (int i = 0; i < rank; i++)
+        if (dim[i] == 0) return 0;
+    for (int i = 0; i < rank; i++) {
+        if (count > most / dim[i]) return most + 1;
+        count *= dim[i];
+    }
+    return count;
+}
+
 void edit_fill(hid_t object, hid_t type, hid_t space, struct fuzz_input *in, bool attribute)
 {
     enum { MOST = 1 << 14, MOST_ITEMS = 1 << 9 }; /* a chunk each takes some 50 KiB */
-    const hssize_t count = H5Sget_simple_extent_npoints(space);
+    const hsize_t count = count_items(space, MOST_ITEMS);
     const size_t item = H5Tget_size(type);
-    if (count <= 0 || count > MOST_ITEMS || item == 0 || (size_t)count > MOST / item) return;
-    unsigned char *bytes = calloc((size_t)count, item);
+    if (count == 0 || count > MOST_ITEMS || item == 0 || count > MOST / item) return;
+    unsigned char *bytes = calloc(count, item);
     fuzz_must(bytes != NULL, "memory");
     char *text = NULL;
     /* What has pointers in it gets one text, or stays empty. */
@@ -114,7 +128,7 @@ void edit_fill(hid_t object, hid_t type, hid_t space, struct fuzz_input *in, boo
         text = fuzz_text(in);
         memcpy(bytes, &text, sizeof text);
     } else if (H5Tdetect_class(type, H5T_VLEN) <= 0) {
-        for (size_t i = 0; i < (size_t)count * item; i++)
+        for (size_t i = 0; i < count * item; i++)
             bytes[i] = (unsigned char)fuzz_take(in, 1);
     }
     write_to(object, type, bytes, attribute);
@@ -174,7 +188,8 @@ void edit_dataset(const struct h5_edit *e, const char *name, struct fuzz_input *
     if (like >= 0) (void)H5Dclose(like);
     (void)H5Ldelete(e->file, name, H5P_DEFAULT);
     const hid_t set = H5Dcreate2(e->file, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
-    if (set >= 0) edit_fill(set, type, space, in, false);
+    /* What is mapped to another file would be written there, at any cost. */
+    if (set >= 0 && H5Pget_layout(how) != H5D_VIRTUAL) edit_fill(set, type, space, in, false);
     if (set >= 0) (void)H5Dclose(set);
     if (like_type >= 0) (void)H5Tclose(like_type);
     if (type >= 0) (void)H5Tclose(type);
