@@ -6,7 +6,9 @@
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
     libdnnl-dev libyaml-dev libjson-c-dev libcmocka-dev python3 python3-h5py python3-numpy)
 # shellcheck disable=SC2034
-CHECK_PACKAGES=(clang libclang-rt-dev clang-format shellcheck python3-venv)
+SLURM_PACKAGES=(slurm-wlm munge)
+# shellcheck disable=SC2034
+CHECK_PACKAGES=(clang libclang-rt-dev clang-format shellcheck python3-venv "${SLURM_PACKAGES[@]}")
 
 say() { printf '%s\n' "$*"; }
 

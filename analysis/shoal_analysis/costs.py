@@ -281,6 +281,8 @@ def failures(run: Run) -> List[str]:
     found = [f"{count_of(n, 'step')} skipped, because of {reason.replace('_', ' ')}."
              for reason, n in skipped(run).items()]
     bad = ~np.isfinite(run.judgings.fitness)
+    for event in run.metrics.of("joined"):  # nobody judged it before
+        bad[run.judgings.step <= integer(event, "step"), integer(event, "expert", 0)] = False
     if bad.any():
         found.append(f"{count_of(int(bad.sum()), 'fitness value')} not finite, first at step "
                      f"{run.judgings.step[bad.any(axis=1)][0]}.")

@@ -116,6 +116,26 @@ def disagreement(data: Sample) -> Dict[str, float]:
     return found
 
 
+def attraction(shards: Sequence[Any]) -> Tuple[np.ndarray, np.ndarray]:
+    """Steps of judgings, and (judgings, shards) distances to the attractor of the round after each, as shares of the
+    weights' norm; NaN where there was none, or the shard does not know."""
+    known: List[Dict[int, float]] = []
+    for path in shards:
+        with open_file(path) as file:
+            group = file.get("history/tensors")
+            if group is None:
+                known.append({})
+                continue
+            size = np.linalg.norm(group["weight_norm"][...].astype(np.float64), axis=1)
+            apart = group["distance"][...].astype(np.float64)
+            far = np.sqrt(np.nansum(apart ** 2, axis=1))
+            share = np.where(np.isfinite(apart).any(axis=1) & (size > 0), far / np.where(size > 0, size, 1), np.nan)
+            known.append(dict(zip(group["step"][...].tolist(), share.tolist())))
+    steps = sorted(set().union(*known))
+    table = [[of_shard.get(step, math.nan) for of_shard in known] for step in steps]
+    return np.array(steps, dtype=np.int64), np.array(table, dtype=np.float64).reshape(len(steps), len(shards))
+
+
 def evenly(count: int, most: int) -> List[int]:
     """At most so many indices below count, first and last among them."""
     if count <= most:

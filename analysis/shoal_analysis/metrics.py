@@ -205,10 +205,26 @@ def _key(event: Event) -> Tuple:
     return (event["event"], event.get("step"), event.get("expert"), event.get("member"))
 
 
+def _as_now(event: Event, then: int, now: int) -> Event:
+    """An event of a session with fewer experts: the mean, numbered after all of them, has another number now."""
+    moved = {key: now for key in ("best", "champion", "source", "member", "body", "io") if event.get(key) == then}
+    fitness = event.get("fitness")
+    if isinstance(fitness, list):
+        moved["fitness"] = fitness[:then] + [None] * (now - then) + fitness[then:]
+    return {**event, **moved} if moved else event
+
+
+def _renumbered(parts: List[List[Event]]) -> List[List[Event]]:
+    experts = [integer(part[0], "experts", 0) for part in parts]
+    now = experts[-1] if experts else 0
+    return [[_as_now(event, then, now) for event in part] if 0 < then < now else part
+            for part, then in zip(parts, experts)]
+
+
 def read_metrics(path: pathlib.Path) -> Metrics:
     """A missing file is an empty history. RunError where a file cannot be read."""
     events, unreadable = _lines(path)
-    parts = _sessions(events)
+    parts = _renumbered(_sessions(events))
     kept: Dict[Tuple, Event] = {}
     once: List[Event] = []
     superseded = 0

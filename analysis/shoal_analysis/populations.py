@@ -44,8 +44,10 @@ class Seen:
 
 def look(run: Run) -> Seen:
     order = ranking(run)
-    experts = sorted(order[i] for i in diversity.evenly(len(order), 4 * MOST_PATHS))
-    every = run.snapshots
+    experts = sorted(order[i] for i in diversity.evenly(len(order), 4 * MOST_PATHS)
+                     if order[i] < len(run.snapshots[-1].shards))
+    # Those of a time with fewer experts cannot be compared row by row.
+    every = [s for s in run.snapshots if len(s.shards) == run.n_experts] or run.snapshots[-1:]
     most = min(MOST_SNAPSHOTS, max(2, MOST_SHARDS // max(len(experts), 1)))
     snapshots = [every[i] for i in diversity.evenly(len(every), most)]
     return Seen(snapshots, experts, diversity.sample(diversity.shards_of(snapshots, experts)))
@@ -270,6 +272,27 @@ def evolved(run: Run) -> Optional[Figure]:
                       m.lr_scale)), legend)
 
 
+def attracted(run: Run) -> Optional[Figure]:
+    """How far experts were from the attractor, where their shards recorded it."""
+    newest = run.snapshots[-1]
+    steps, known_far = diversity.attraction(newest.shards)
+    if not np.isfinite(known_far).any():
+        return None
+    far = np.full((len(steps), run.n_experts), np.nan)
+    far[:, :known_far.shape[1]] = known_far
+    layers, legend = expert_layers(run, steps, 100 * far)
+    average = quiet(np.nanmean, 100 * far)
+    known = average[np.isfinite(average)]
+    return Figure(
+        "attracted", "Distance to the attractor",
+        Plot(STEP, Axis("distance before a round (% of the weights' norm)", low=0.0), layers),
+        f"Before the rounds after judgings, experts were {known[-1]:.3g} % of their norm away from what they moved toward, "
+        f"{known[0]:.3g} % at first.",
+        "Euclidean distance between an expert and what it moved toward in the round after a judging, before that round, as "
+        "a share of its weights' norm; from /history/tensors of the newest snapshot.",
+        Table(["step"] + [f"percent_expert_{k}" for k in range(far.shape[1])], rows_of(steps, *(100 * far).T)), legend)
+
+
 def operators(run: Run, seen: Optional[Seen]) -> str:
     """The rule as an HTML table, and what its operators hold in the newest snapshot."""
     c = run.config
@@ -308,6 +331,7 @@ def section(run: Run) -> Section:
     made.add(evolved(run))
     seen = look(run) if run.snapshots else None
     if seen and seen.sample.values.size:
+        made.add(attracted(run))
         for figure in (apart, matrix, paths, around, tensors, moves):
             made.add(figure(run, seen))
         equal = sum(not diversity.distances(seen.at(i)).any() for i in range(len(seen.snapshots)))

@@ -1,7 +1,7 @@
 /* files.c - files appear whole or not at all: temporary name in the same directory, fsync, rename,
  * fsync of the directory. A kill at any instant leaves the old file, the new one, or a ".tmp-"
  * name that dir_sweep_temps removes. */
-#define _GNU_SOURCE /* fallocate */
+#define _GNU_SOURCE /* fallocate, sync_file_range */
 #include "base/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -64,6 +64,16 @@ enum shoal_status file_reserve(int fd, const char *path, int64_t bytes)
     (void)bytes;
 #endif
     return SHOAL_OK;
+}
+
+void file_begin_flush(int fd)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    /* A hint: what could not be written will be told when it is waited for. */
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd;
+#endif
 }
 
 enum shoal_status dir_make(const char *path)

@@ -16,6 +16,9 @@ bool path_exists(const char *path);
 bool path_is_dir(const char *path);
 /* Bytes that may still be written where path lies. SHOAL_EIO. */
 enum shoal_status path_free_bytes(const char *path, int64_t *bytes);
+/* Ask that what was written to an open file be on its way to the disk, so that less is left to wait
+ * for. Does not wait; a hint, where the system takes it. */
+void file_begin_flush(int fd);
 /* Set room aside for an open file that will grow to `bytes`, where its file system can: later
  * writes then do not find the disk full. Its size stays. SHOAL_EIO: there is no room. */
 enum shoal_status file_reserve(int fd, const char *path, int64_t bytes);

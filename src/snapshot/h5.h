@@ -89,6 +89,9 @@ struct h5_shape {
 /* Write a whole dataset; missing groups on the way are made. */
 enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind kind,
                            const struct h5_shape *shape, const void *data);
+/* n words in fields of `bytes` each, which end with a 0: fixed-length UTF-8 (h5py: .asstr()). */
+enum shoal_status h5_write_words(const struct h5 *h, const char *name, const char *label,
+                                 const char *words, int64_t n, size_t bytes);
 /* Bytes that h5_write takes in a file for items of item_bytes: whole chunks with their checksums,
  * and the dataset's header, which is an estimate. */
 int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes);
@@ -128,6 +131,17 @@ hid_t h5_text_type(H5T_cset_t charset);
 /* Create and fill a dataset of any type: what h5_write and h5_write_table share. */
 enum shoal_status h5_write_as(const struct h5 *h, const char *name, hid_t file_type,
                               hid_t memory_type, const struct h5_shape *shape, const void *data);
+/* Whole rows up to 1 MiB, or parts of a row that is longer, as equal as can be; the whole thing if
+ * smaller. */
+void h5_chunk_shape(hsize_t chunk[2], const struct h5_shape *shape, size_t item_bytes);
+/* Fill a new dataset with items that are in memory as they are in the file. */
+enum shoal_status h5_write_chunks(const struct h5 *h, const char *name, hid_t dataset,
+                                  const struct h5_shape *shape, size_t item_bytes,
+                                  const void *data);
+/* The checksum of the library's filter. */
+uint32_t h5_fletcher32(const void *data, size_t bytes);
+/* After so many bytes: let the system begin to bring them to disk, where that is worth a call. */
+void h5_hurry(const struct h5 *h, int64_t bytes);
 /* Open a dataset that must be there. */
 enum shoal_status h5_open_dataset(const struct h5 *h, const char *name, hid_t *out);
 /* Numbers in one or two dimensions, stored as they are in this file and all there: whoever

@@ -1,12 +1,10 @@
-/* h5_dataset.c - whole datasets: chunks of about 1 MiB, Fletcher32, labelled dimensions.
+/* h5_dataset.c - whole datasets: chunks of at most 1 MiB, Fletcher32, labelled dimensions.
  *
  * A chunk is the unit of a checksum and of the library's cache (1 MiB by default): larger ones
  * would be read whole for every row that a tool looks at. */
 #include "snapshot/h5.h"
 
 #include <stdio.h>
-
-enum { CHUNK_BYTES = 1 << 20 };
 
 hid_t h5_memory_type(enum h5_kind kind)
 {
@@ -42,22 +40,11 @@ hid_t h5_file_type(enum h5_kind kind)
     return H5T_STD_I64LE;
 }
 
-/* Whole rows up to CHUNK_BYTES, or a part of a row that is longer; the whole thing if smaller. */
-static void chunk_shape(hsize_t chunk[2], const struct h5_shape *shape, size_t item_bytes)
-{
-    hsize_t left = CHUNK_BYTES / item_bytes;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        chunk[i] = shape->dim[i] < left ? shape->dim[i] : left;
-        if (chunk[i] == 0) chunk[i] = 1;
-        left /= chunk[i];
-    }
-}
-
 int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes)
 {
     enum { CHECKSUM_BYTES = 4, HEADER_BYTES = 512 }; /* headers: what real files have on average */
     hsize_t chunk[2] = {1, 1}, chunks = 1, items = 1;
-    chunk_shape(chunk, shape, item_bytes);
+    h5_chunk_shape(chunk, shape, item_bytes);
     for (int i = 0; i < shape->rank; i++) {
         chunks *= (shape->dim[i] + chunk[i] - 1) / chunk[i];
         items *= chunk[i];
@@ -69,7 +56,7 @@ int64_t h5_bytes(const struct h5_shape *shape, size_t item_bytes)
 static hid_t creation_properties(const struct h5_shape *shape, size_t item_bytes)
 {
     hsize_t chunk[2] = {1, 1};
-    chunk_shape(chunk, shape, item_bytes);
+    h5_chunk_shape(chunk, shape, item_bytes);
     const hid_t list = H5Pcreate(H5P_DATASET_CREATE);
     if (list < 0) return list;
     if (H5Pset_chunk(list, shape->rank, chunk) >= 0 && H5Pset_fletcher32(list) >= 0 &&
@@ -96,6 +83,17 @@ static herr_t label_dimensions(hid_t dataset, const struct h5_shape *shape)
     return ok;
 }
 
+/* The numbers of a new dataset. */
+static enum shoal_status write_all(const struct h5 *h, const char *name, hid_t dataset,
+                                   hid_t file_type, hid_t memory_type, const struct h5_shape *shape,
+                                   const void *data)
+{
+    if (H5Tequal(file_type, memory_type) > 0)
+        return h5_write_chunks(h, name, dataset, shape, H5Tget_size(file_type), data);
+    const herr_t ok = H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
+    return ok < 0 ? h5_fail_write(h, name) : SHOAL_OK;
+}
+
 enum shoal_status h5_write_as(const struct h5 *h, const char *name, hid_t file_type,
                               hid_t memory_type, const struct h5_shape *shape, const void *data)
 {
@@ -106,14 +104,16 @@ enum shoal_status h5_write_as(const struct h5 *h, const char *name, hid_t file_t
     const hid_t how = creation_properties(shape, H5Tget_size(file_type));
     if (links >= 0 && space >= 0 && how >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0)
         dataset = H5Dcreate2(h->file, name, file_type, space, links, how, H5P_DEFAULT);
-    if (dataset < 0 || H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0 ||
-        label_dimensions(dataset, shape) < 0)
+    if (dataset < 0 || label_dimensions(dataset, shape) < 0)
         st = h5_fail_write(h, name);
+    else
+        st = write_all(h, name, dataset, file_type, memory_type, shape, data);
     /* Closing writes what the chunk cache holds. */
     if (dataset >= 0 && H5Dclose(dataset) < 0 && st == SHOAL_OK) st = h5_fail_write(h, name);
     if (how >= 0) H5Pclose(how);
     if (space >= 0) H5Sclose(space);
     if (links >= 0) H5Pclose(links);
+    if (st == SHOAL_OK) h5_hurry(h, h5_bytes(shape, H5Tget_size(file_type)));
     return st;
 }
 
@@ -121,6 +121,20 @@ enum shoal_status h5_write(const struct h5 *h, const char *name, enum h5_kind ki
                            const struct h5_shape *shape, const void *data)
 {
     return h5_write_as(h, name, h5_file_type(kind), h5_memory_type(kind), shape, data);
+}
+
+enum shoal_status h5_write_words(const struct h5 *h, const char *name, const char *label,
+                                 const char *words, int64_t n, size_t bytes)
+{
+    const struct h5_shape shape = {1, {(hsize_t)n, 0}, {label, ""}};
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    enum shoal_status st;
+    if (type >= 0 && H5Tset_size(type, bytes) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0)
+        st = h5_write_as(h, name, type, type, &shape, words);
+    else
+        st = h5_fail_write(h, name);
+    if (type >= 0) H5Tclose(type);
+    return st;
 }
 
 enum shoal_status h5_open_dataset(const struct h5 *h, const char *name, hid_t *out)

@@ -126,6 +126,13 @@ enum shoal_status h5_reserve(struct h5 *h, int64_t bytes)
     return fd < 0 ? SHOAL_OK : file_reserve(fd, h->path, bytes);
 }
 
+void h5_hurry(const struct h5 *h, int64_t bytes)
+{
+    enum { WORTH_BYTES = 4 << 20 };
+    const int fd = bytes < WORTH_BYTES ? -1 : descriptor(h->file);
+    if (fd >= 0) file_begin_flush(fd);
+}
+
 /* Close a file that is being given up. What the library cannot write it keeps open for ever, so it
  * is given the room that the file itself took; at worst the file stays open, nearly empty. */
 static void give_up(hid_t file)

@@ -5,7 +5,7 @@
 
 #include <sys/stat.h>
 
-enum { MOST_RANK = 2, NUMBER_BYTES = 8 };
+enum { MOST_RANK = 2, NUMBER_BYTES = 8, LONGEST_NAME = 4096 };
 
 static bool is_number(hid_t type)
 {
@@ -13,9 +13,11 @@ static bool is_number(hid_t type)
     return (class == H5T_INTEGER || class == H5T_FLOAT) && H5Tget_size(type) <= NUMBER_BYTES;
 }
 
-/* A number, or a row of them. */
+/* A number, a name of fixed length, or a row of numbers. */
 static bool holds_numbers(hid_t type)
 {
+    if (H5Tget_class(type) == H5T_STRING)
+        return H5Tis_variable_str(type) == 0 && H5Tget_size(type) <= LONGEST_NAME;
     if (H5Tget_class(type) != H5T_COMPOUND) return is_number(type);
     bool all = H5Tget_nmembers(type) > 0;
     for (int i = 0; all && i < H5Tget_nmembers(type); i++) {
@@ -81,7 +83,8 @@ enum shoal_status h5_check_storage(const struct h5 *h, const char *name, hid_t d
     if (type < 0 || space < 0 || how < 0)
         st = h5_fail_read(h, name);
     else if (!holds_numbers(type))
-        st = SHOAL_FAIL(SHOAL_EFORMAT, "%s: %s holds something else than numbers", h->path, name);
+        st = SHOAL_FAIL(SHOAL_EFORMAT, "%s: %s holds something else than numbers and names",
+                        h->path, name);
     else if (!stored_plainly(how))
         st = SHOAL_FAIL(SHOAL_EFORMAT,
                         "%s: %s is compressed or stored outside the file, as no file of shoal's is",

@@ -35,6 +35,14 @@ static const struct h5_column shard_column[] = {
 static const struct h5_columns shard_columns = {
     shard_column, sizeof shard_column / sizeof shard_column[0], sizeof(struct shard_mark)};
 
+static const struct h5_column joined_column[] = {
+    {"step", KIND_I64, offsetof(struct joined_row, step)},
+    {"expert", KIND_I32, offsetof(struct joined_row, expert)},
+    {"parent", KIND_I32, offsetof(struct joined_row, parent)},
+};
+static const struct h5_columns joined_columns = {
+    joined_column, sizeof joined_column / sizeof joined_column[0], sizeof(struct joined_row)};
+
 static struct h5_shape fitness_shape(const struct snapshot_index *index)
 {
     return (struct h5_shape){
@@ -109,10 +117,28 @@ static enum shoal_status write_links(const struct h5 *h, const struct snapshot_i
     char name[32], target[SHOAL_MAX_PATH];
     for (int k = 0; k < index->experts; k++) {
         snprintf(name, sizeof name, "/experts/%04d", k);
-        SHOAL_TRY(run_shard_path(target, "..", k, index->standing.step));
+        const int64_t step = index_shard_step(index, k);
+        if (step < 0) continue;
+        SHOAL_TRY(run_shard_path(target, "..", k, step));
         SHOAL_TRY(h5_link_file(h, name, target));
     }
     return SHOAL_OK;
+}
+
+/* Only where somebody was lost. */
+static enum shoal_status write_ages(const struct h5 *h, const struct snapshot_index *index)
+{
+    const struct h5_shape shape = live_shape(index);
+    int64_t *age = NULL, any = 0;
+    if (!index->shards) return SHOAL_OK;
+    SHOAL_TRY(mem_alloc((size_t)index->experts * sizeof *age, "/ledger/age", &age));
+    for (int k = 0; k < index->experts; k++) {
+        age[k] = index->shards[k].age;
+        any |= age[k];
+    }
+    const enum shoal_status st = any ? h5_write(h, "/ledger/age", KIND_I64, &shape, age) : SHOAL_OK;
+    mem_free(age);
+    return st;
 }
 
 static enum shoal_status write_latest(const char *run, int64_t step)
@@ -140,6 +166,10 @@ enum shoal_status index_write(const char *run, const struct snapshot_index *inde
     if (index->shards)
         SHOAL_GOTO(
             h5_write_table(&h, "/ledger/shards", &shard_columns, index->shards, index->experts));
+    SHOAL_GOTO(write_ages(&h, index));
+    if (index->n_joined > 0)
+        SHOAL_GOTO(
+            h5_write_table(&h, "/ledger/joined", &joined_columns, index->joined, index->n_joined));
     SHOAL_GOTO(h5_commit(&h, bytes));
     SHOAL_GOTO(write_latest(run, index->standing.step));
 done:
@@ -237,6 +267,43 @@ static enum shoal_status read_shards(const struct h5 *h, struct snapshot_index *
     return SHOAL_OK;
 }
 
+static enum shoal_status read_ages(const struct h5 *h, struct snapshot_index *index)
+{
+    const struct h5_shape shape = live_shape(index);
+    enum shoal_status st = SHOAL_OK;
+    int64_t *age = NULL;
+    if (!index->shards || !h5_exists(h, "/ledger/age")) return SHOAL_OK;
+    SHOAL_TRY(mem_alloc((size_t)index->experts * sizeof *age, "/ledger/age", &age));
+    SHOAL_GOTO(h5_read(h, "/ledger/age", KIND_I64, &shape, age));
+    for (int k = 0; k < index->experts; k++) {
+        if (age[k] < -1 || age[k] > index->standing.step)
+            SHOAL_GOTO(SHOAL_FAIL(SHOAL_EFORMAT, "%s: /ledger/age of expert %d is %" PRId64,
+                                  h->path, k, age[k]));
+        index->shards[k].age = age[k];
+        live_put(&index->standing.lost, k, age[k] != 0);
+    }
+done:
+    mem_free(age);
+    return st;
+}
+
+/* Runs that nobody joined have none. */
+static enum shoal_status read_joined(const struct h5 *h, struct snapshot_index *index)
+{
+    int64_t *const n = &index->n_joined;
+    if (!h5_exists(h, "/ledger/joined")) return SHOAL_OK;
+    SHOAL_TRY(h5_read_table(h, "/ledger/joined", &joined_columns, &index->joined, n));
+    for (int64_t i = 0; i < *n; i++) {
+        const struct joined_row *r = &index->joined[i];
+        SHOAL_CHECK(r->expert == index->experts - *n + i && r->expert > 0 && r->parent >= -1 &&
+                        r->parent < r->expert,
+                    SHOAL_EFORMAT,
+                    "%s: /ledger/joined row %" PRId64 " makes expert %d of expert %d", h->path, i,
+                    r->expert, r->parent);
+    }
+    return SHOAL_OK;
+}
+
 enum shoal_status index_read(const char *path, struct snapshot_index *out)
 {
     *out = (struct snapshot_index){.experts = 0};
@@ -247,6 +314,9 @@ enum shoal_status index_read(const char *path, struct snapshot_index *out)
     SHOAL_GOTO(read_judgings(&h, out));
     SHOAL_GOTO(read_live(&h, out));
     SHOAL_GOTO(read_shards(&h, out));
+    SHOAL_GOTO(read_ages(&h, out));
+    SHOAL_GOTO(read_joined(&h, out));
+    out->stored = out->experts;
 done:
     h5_close(&h);
     if (st != SHOAL_OK) index_free(out);
@@ -258,11 +328,20 @@ void index_free(struct snapshot_index *index)
     if (index->judgings && index->n_judgings > 0) mem_free(index->judgings[0].fitness);
     mem_free(index->judgings);
     mem_free(index->shards);
+    mem_free(index->joined);
     mem_free(index->config);
     index->judgings = NULL;
     index->shards = NULL;
+    index->joined = NULL;
+    index->n_joined = 0;
     index->config = NULL;
     index->n_judgings = 0;
+}
+
+int64_t index_shard_step(const struct snapshot_index *index, int expert)
+{
+    const int64_t age = index->shards ? index->shards[expert].age : 0;
+    return age < 0 ? -1 : index->standing.step - age;
 }
 
 int64_t index_file_bytes(int experts, int members, int64_t judgings)

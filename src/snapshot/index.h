@@ -15,11 +15,21 @@ struct shard_mark {
     int32_t expert;
     int64_t bytes;   /* of the file */
     uint64_t digest; /* XXH64 of what its seal covers */
+    int64_t age; /* steps by which it is older than the snapshot, because the expert's worker was
+                    lost; -1: it was never written, and there is none */
+};
+
+/* An expert that was not there from the start. */
+struct joined_row {
+    int64_t step;   /* where the others stood */
+    int32_t expert; /* its number */
+    int32_t parent; /* whose copy it began as; -1: it began anew */
 };
 
 struct snapshot_index {
     char run_id[40];
     int experts, members;
+    int stored;    /* experts that have shards: all of them, until index_grow */
     int workers;   /* world's workers when it was written */
     double time_s; /* run time so far, all sessions */
     struct standing standing;
@@ -27,8 +37,14 @@ struct snapshot_index {
     struct judging
         *judgings; /* owned, with their fitness arrays, when read; borrowed when writing */
     struct shard_mark *shards; /* of every expert; owned when read; NULL: not recorded */
-    char *config;              /* YAML text; owned when read */
+    struct joined_row *joined; /* in the order of their numbers; owned when read */
+    int64_t n_joined;
+    char *config; /* YAML text; owned when read */
 };
+
+/* Step of the shard that a snapshot has of an expert: its own, but where the expert's worker was
+ * lost before; -1: it has none. */
+int64_t index_shard_step(const struct snapshot_index *index, int expert);
 
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
 enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t step);
@@ -55,6 +71,14 @@ int64_t index_file_bytes(int experts, int members, int64_t judgings);
 /* Read one index. SHOAL_EFORMAT when it is not one. index_free afterwards. */
 enum shoal_status index_read(const char *path, struct snapshot_index *out);
 void index_free(struct snapshot_index *index);
+/* grow.c: make an index that was read that of a run that goes on with c->population.experts, which
+ * are at least as many. What joins gets a row of its own in `joined`, and as population.grow says a
+ * parent: the experts in the order of their fitness, best first, as often as it takes. The mean,
+ * which is numbered after all experts, is renumbered throughout; in the ledger new experts have no
+ * fitness, but clones their parent's of the last judging. */
+enum shoal_status index_grow(struct snapshot_index *index, const struct config *c);
+/* The row of an expert that has no shard yet; NULL: it has one. */
+const struct joined_row *index_beginner(const struct snapshot_index *index, int expert);
 /* Whether an index reads back and its shards exist, open and are of this run, step and expert (not
  * whether every tensor reads back). SHOAL_OK, or what is wrong. */
 enum shoal_status index_check(const char *path);

@@ -6,34 +6,8 @@
 #include "base/memory.h"
 #include "snapshot/header.h"
 #include "snapshot/seal.h"
+#include "snapshot/shard_past.h"
 #include "snapshot/slab.h"
-
-static const struct h5_column history_column[] = {
-    {"step", KIND_I64, offsetof(struct history_row, step)},
-    {"fitness", KIND_F64, offsetof(struct history_row, fitness)},
-    {"train_loss", KIND_F64, offsetof(struct history_row, train_loss)},
-    {"time_s", KIND_F64, offsetof(struct history_row, time_s)},
-};
-static const struct h5_columns history_columns = {
-    history_column, sizeof history_column / sizeof history_column[0], sizeof(struct history_row)};
-
-static const struct h5_column lineage_column[] = {
-    {"step", KIND_I64, offsetof(struct lineage_row, step)},
-    {"body", KIND_I32, offsetof(struct lineage_row, body)},
-    {"io", KIND_I32, offsetof(struct lineage_row, io)},
-    {"kind", KIND_I32, offsetof(struct lineage_row, kind)},
-    {"distance", KIND_F64, offsetof(struct lineage_row, distance)},
-    {"lr_scale", KIND_F64, offsetof(struct lineage_row, lr_scale)},
-};
-static const struct h5_columns lineage_columns = {
-    lineage_column, sizeof lineage_column / sizeof lineage_column[0], sizeof(struct lineage_row)};
-
-static const struct h5_column outlier_column[] = {
-    {"loss", KIND_F64, offsetof(struct outlier_row, loss)},
-    {"grad_norm", KIND_F64, offsetof(struct outlier_row, grad_norm)},
-};
-static const struct h5_columns outlier_columns = {
-    outlier_column, sizeof outlier_column / sizeof outlier_column[0], sizeof(struct outlier_row)};
 
 static const struct h5_column parent_column[] = {
     {"expert", KIND_I32, offsetof(struct shard_parent, expert)},
@@ -156,45 +130,6 @@ static enum shoal_status read_state(const struct h5 *h, struct expert *e, struct
     return SHOAL_OK;
 }
 
-/* ---- the outlier window ---------------------------------------------------------------------- */
-
-static enum shoal_status write_outlier(const struct h5 *h, const struct outlier *o)
-{
-    SHOAL_TRY(h5_group(h, "/state/outlier"));
-    SHOAL_TRY(h5_set_int(h, "/state/outlier", "skipped", o->skipped));
-    SHOAL_TRY(h5_set_int(h, "/state/outlier", "in_a_row", o->in_a_row));
-    return h5_write_table(h, "/state/outlier/window", &outlier_columns, o->row, o->n);
-}
-
-static enum shoal_status check_outlier(const struct h5 *h, const struct outlier_row *row, int64_t n)
-{
-    SHOAL_CHECK(n <= SHOAL_MAX_SKIP_WINDOW, SHOAL_EFORMAT,
-                "%s: /state/outlier/window has %lld rows, at most %d are possible", h->path,
-                (long long)n, SHOAL_MAX_SKIP_WINDOW);
-    for (int64_t i = 0; i < n; i++)
-        SHOAL_CHECK(isfinite(row[i].loss) && isfinite(row[i].grad_norm), SHOAL_EFORMAT,
-                    "%s: row %lld of /state/outlier/window is not finite", h->path, (long long)i);
-    return SHOAL_OK;
-}
-
-static enum shoal_status read_outlier(const struct h5 *h, struct outlier *o)
-{
-    struct outlier_row *row = NULL;
-    int64_t n = 0;
-    enum shoal_status st;
-    memset(o, 0, sizeof *o);
-    if (!h5_exists(h, "/state/outlier")) return SHOAL_OK;
-    SHOAL_GOTO(h5_get_int(h, "/state/outlier", "skipped", &o->skipped));
-    SHOAL_GOTO(h5_get_int32(h, "/state/outlier", "in_a_row", 0, INT32_MAX, &o->in_a_row));
-    SHOAL_GOTO(h5_read_table(h, "/state/outlier/window", &outlier_columns, &row, &n));
-    SHOAL_GOTO(check_outlier(h, row, n));
-    if (n > 0) memcpy(o->row, row, (size_t)n * sizeof *row);
-    o->n = (int)n;
-done:
-    mem_free(row);
-    return st;
-}
-
 /* ---- what evolution remembers ---------------------------------------------------------------- */
 
 static enum shoal_status write_evolution(const struct h5 *h, const struct expert *e)
@@ -231,40 +166,13 @@ static enum shoal_status check_format(const struct h5 *h)
     return SHOAL_OK;
 }
 
-/* ---- lineage --------------------------------------------------------------------------------- */
-
-static enum shoal_status check_lineage(const struct h5 *h, const struct lineage_row *row, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        SHOAL_CHECK(row[i].body >= -1 && row[i].body <= SHOAL_MAX_EXPERTS && row[i].io >= -1 &&
-                        row[i].io <= SHOAL_MAX_EXPERTS && row[i].kind >= 0 &&
-                        row[i].kind < LINEAGE_KINDS,
-                    SHOAL_EFORMAT, "%s: row %lld of /history/lineage names no member or kind",
-                    h->path, (long long)i);
-    return SHOAL_OK;
-}
-
-static enum shoal_status read_lineage(const struct h5 *h, struct lineage_row **rows, int64_t *n)
-{
-    *rows = NULL;
-    *n = 0;
-    if (!h5_exists(h, "/history/lineage")) return SHOAL_OK;
-    SHOAL_TRY(h5_read_table(h, "/history/lineage", &lineage_columns, rows, n));
-    const enum shoal_status st = check_lineage(h, *rows, *n);
-    if (st == SHOAL_OK) return st;
-    mem_free(*rows);
-    *rows = NULL;
-    *n = 0;
-    return st;
-}
-
 enum shoal_status shard_read_lineage(const char *path, struct lineage_row **rows, int64_t *n)
 {
     struct h5 h = H5_CLOSED;
     enum shoal_status st;
     SHOAL_GOTO(h5_open(&h, path));
     SHOAL_GOTO(check_format(&h));
-    SHOAL_GOTO(read_lineage(&h, rows, n));
+    SHOAL_GOTO(past_read_lineage(&h, rows, n));
 done:
     h5_close(&h);
     return st;
@@ -286,11 +194,7 @@ enum shoal_status shard_write(const char *path, const struct shard_info *info,
     SHOAL_GOTO(write_evolution(&h, e));
     SHOAL_GOTO(write_outer(&h, e, &past->outer));
     SHOAL_GOTO(write_state(&h, e, past));
-    SHOAL_GOTO(write_outlier(&h, &past->outlier));
-    SHOAL_GOTO(h5_write_table(&h, "/history/judgings", &history_columns, past->judgings,
-                              past->n_judgings));
-    SHOAL_GOTO(
-        h5_write_table(&h, "/history/lineage", &lineage_columns, past->lineage, past->n_lineage));
+    SHOAL_GOTO(past_write(&h, e->table, past));
     SHOAL_GOTO(h5_commit(&h, bytes));
 done:
     h5_close(&h);
@@ -354,6 +258,7 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
     enum shoal_status st;
     past->judgings = NULL;
     past->lineage = NULL;
+    past->norms = (struct norms){.tensors = 0};
     SHOAL_GOTO(h5_open(&h, path));
     SHOAL_GOTO(check_resumable(&h, e));
     SHOAL_GOTO(slab_read(&h, "/params", e->table, e->dev, e->weights));
@@ -361,17 +266,10 @@ enum shoal_status shard_read(const char *path, struct expert *e, struct shard_pa
     SHOAL_GOTO(slab_read(&h, "/optim/v", e->table, e->dev, e->adam_v));
     SHOAL_GOTO(read_evolution(&h, e));
     SHOAL_GOTO(read_state(&h, e, past));
-    SHOAL_GOTO(read_outlier(&h, &past->outlier));
-    SHOAL_GOTO(h5_read_table(&h, "/history/judgings", &history_columns, &past->judgings,
-                             &past->n_judgings));
-    SHOAL_GOTO(read_lineage(&h, &past->lineage, &past->n_lineage));
+    SHOAL_GOTO(past_read(&h, e->table, past));
 done:
     h5_close(&h);
-    if (st == SHOAL_OK) return st;
-    mem_free(past->judgings);
-    mem_free(past->lineage);
-    past->judgings = NULL;
-    past->lineage = NULL;
+    if (st != SHOAL_OK) shard_past_free(past);
     return st;
 }
 
@@ -408,20 +306,14 @@ static enum shoal_status check_slabs(const struct h5 *h, const struct param_tabl
 }
 
 /* Everything but the weights and moments reads back. */
-static enum shoal_status check_past(const struct h5 *h)
+static enum shoal_status check_past(const struct h5 *h, const struct param_table *table)
 {
     struct shard_past past = {.n_judgings = 0};
     struct expert e;
-    enum shoal_status st;
     if (!h5_exists(h, "/state")) return SHOAL_OK; /* weights only */
     SHOAL_TRY(read_state(h, &e, &past));
-    SHOAL_TRY(read_outlier(h, &past.outlier));
-    SHOAL_GOTO(
-        h5_read_table(h, "/history/judgings", &history_columns, &past.judgings, &past.n_judgings));
-    SHOAL_GOTO(read_lineage(h, &past.lineage, &past.n_lineage));
-done:
-    mem_free(past.judgings);
-    mem_free(past.lineage);
+    const enum shoal_status st = past_read(h, table, &past);
+    shard_past_free(&past);
     return st;
 }
 
@@ -432,7 +324,7 @@ static enum shoal_status check_against(const struct h5 *h, const struct gpt_shap
     enum shoal_status st;
     SHOAL_GOTO(param_table_create(shape, &table));
     SHOAL_GOTO(check_slabs(h, table));
-    SHOAL_GOTO(check_past(h));
+    SHOAL_GOTO(check_past(h, table));
     SHOAL_GOTO(h5_read_everything(h, &datasets));
 done:
     param_table_destroy(&table);
@@ -464,7 +356,8 @@ enum { ATTRIBUTES_BYTES = 8 << 10 }; /* mostly the configuration's text */
 
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best)
 {
-    return (3 + with_velocity + with_own_best) * slab_bytes(table) + ATTRIBUTES_BYTES;
+    return (3 + with_velocity + with_own_best) * slab_bytes(table) + past_bytes(table) +
+           ATTRIBUTES_BYTES;
 }
 
 int64_t shard_outer_bytes(const struct param_table *table)
@@ -477,7 +370,7 @@ int64_t shard_weights_bytes(const struct param_table *table)
     return slab_bytes(table) + ATTRIBUTES_BYTES;
 }
 
-int64_t shard_buffer_bytes(const struct param_table *table)
+int64_t shard_buffer_bytes(const struct param_table *table, bool on_host)
 {
-    return slab_buffer_bytes(table);
+    return slab_buffer_bytes(table, on_host);
 }

@@ -9,6 +9,7 @@
 #include "evo/ledger.h"
 #include "model/expert.h"
 #include "optim/outlier.h"
+#include "snapshot/norms.h"
 
 /* Per-expert history kept by its worker: one row per judging. */
 struct history_row {
@@ -28,6 +29,7 @@ struct shard_past {
     int64_t n_judgings;
     struct lineage_row *lineage; /* this one */
     int64_t n_lineage;
+    struct norms norms; /* and this */
     struct outlier outlier;
     double loss_sum;          /* of the training losses since the last judging, */
     int64_t losses;           /* so many; and */
@@ -77,9 +79,12 @@ enum shoal_status shard_read_config(const char *path, struct config *out);
  * the text says which dataset, what was expected and what was found. */
 enum shoal_status shard_read_weights(const char *path, const struct param_table *table,
                                      struct device *dev, float *weights);
-/* Everything back into e (created with the same table) and past, whose tables are mem_alloc'ed.
+/* Everything back into e (created with the same table) and past, whose tables want
+ * shard_past_free.
  * Files of versions that did not skip outliers or keep a lineage have none behind them. */
 enum shoal_status shard_read(const char *path, struct expert *e, struct shard_past *past);
+/* Let go of the tables; none are left. */
+void shard_past_free(struct shard_past *past);
 /* Only this, into slabs on dev. SHOAL_EFORMAT also where there is none. */
 enum shoal_status shard_read_outer(const char *path, const struct param_table *table,
                                    struct device *dev, struct shard_outer *outer);
@@ -94,9 +99,9 @@ enum shoal_status shard_check(const char *path);
 enum shoal_status shard_digest(const char *path, uint64_t *digest);
 /* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
  * shard_write_weights will write, within a per cent, and of the host memory that writing and
- * reading take meanwhile. */
+ * reading take meanwhile, from slabs that lie there or elsewhere. */
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best);
 /* By how much the shard of expert 0 is larger where outer steps are taken. */
 int64_t shard_outer_bytes(const struct param_table *table);
 int64_t shard_weights_bytes(const struct param_table *table);
-int64_t shard_buffer_bytes(const struct param_table *table);
+int64_t shard_buffer_bytes(const struct param_table *table, bool on_host);

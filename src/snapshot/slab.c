@@ -109,9 +109,9 @@ int64_t slab_bytes(const struct param_table *table)
     return bytes;
 }
 
-int64_t slab_buffer_bytes(const struct param_table *table)
+int64_t slab_buffer_bytes(const struct param_table *table, bool on_host)
 {
-    return tensors_buffer_bytes(table);
+    return tensors_buffer_bytes(table, on_host);
 }
 
 enum shoal_status slab_check_room(const char *path, const struct gpt_shape *shape)

@@ -41,8 +41,7 @@ void staging_destroy(struct staging **staging)
     if (!s) return;
     expert_destroy(&s->copy);
     device_close(&s->host);
-    mem_free(s->past.judgings);
-    mem_free(s->past.lineage);
+    shard_past_free(&s->past);
     mem_free(s->past.outer.agreed);
     mem_free(s->past.outer.velocity);
     mem_free(s);
@@ -98,6 +97,7 @@ static enum shoal_status take_past(struct staging *s, struct device *dev,
         memcpy(to->lineage, past->lineage, (size_t)past->n_lineage * sizeof *to->lineage);
     to->n_judgings = past->n_judgings;
     to->n_lineage = past->n_lineage;
+    SHOAL_TRY(norms_copy(&to->norms, &past->norms));
     to->outlier = past->outlier;
     to->loss_sum = past->loss_sum;
     to->losses = past->losses;

@@ -77,14 +77,15 @@ static enum shoal_status check_expected(const char *path, const struct verify_ex
     struct config now, then;
     SHOAL_TRY(shard_read_info(path, &info));
     const bool right = strcmp(info.run_id, index->run_id) == 0 && info.expert == expected->expert &&
-                       info.step == index->standing.step;
+                       info.step == index_shard_step(index, expected->expert);
     enum shoal_status st =
         right ? SHOAL_OK
               : SHOAL_FAIL(SHOAL_EFORMAT,
                            "%s: holds expert %d of step %" PRId64 " of run %s, but %s wants expert "
                            "%d of step %" PRId64 " of run %s",
                            path, info.expert, info.step, info.run_id, expected->index_path,
-                           expected->expert, index->standing.step, index->run_id);
+                           expected->expert, index_shard_step(index, expected->expert),
+                           index->run_id);
     if (st == SHOAL_OK) st = config_parse(&now, info.config, path);
     shard_info_free(&info);
     SHOAL_TRY(st);
@@ -119,13 +120,27 @@ struct run_view {
     struct snapshot_index newest; /* experts 0: there is none */
 };
 
+/* The member that best.h5 holds, as the index numbers it: experts may have joined since it was
+ * written, and the mean comes after all of them. */
+static enum shoal_status member_of(const struct snapshot_index *index,
+                                   const struct shard_info *info, const char *path, int *member)
+{
+    struct config then;
+    SHOAL_TRY(config_parse(&then, info->config, path));
+    *member = info->expert == then.population.experts ? index->experts : info->expert;
+    return SHOAL_OK;
+}
+
 static enum shoal_status check_best(const struct run_view *r, const char *path)
 {
     const struct snapshot_index *index = &r->newest;
     const struct standing *s = &index->standing;
     struct shard_info info;
+    int member = -1;
     SHOAL_TRY(shard_read_info(path, &info));
+    const enum shoal_status st = member_of(index, &info, path, &member);
     shard_info_free(&info);
+    SHOAL_TRY(st);
     if (index->experts == 0 || s->champion < 0) return SHOAL_OK;
     SHOAL_CHECK(strcmp(info.run_id, index->run_id) == 0, SHOAL_EFORMAT,
                 "%s: is of run %s, the snapshots are of run %s", path, info.run_id, index->run_id);
@@ -133,11 +148,11 @@ static enum shoal_status check_best(const struct run_view *r, const char *path)
                 "%s: is of step %" PRId64 ", but the best of all was found at step %" PRId64, path,
                 info.step, s->champion_step);
     SHOAL_CHECK(info.step > s->champion_step ||
-                    (info.expert == s->champion && info.fitness == s->champion_fitness),
+                    (member == s->champion && info.fitness == s->champion_fitness),
                 SHOAL_EFORMAT,
                 "%s: holds member %d with a fitness of %g, but the best is %d with "
                 "%g",
-                path, info.expert, info.fitness, s->champion, s->champion_fitness);
+                path, member, info.fitness, s->champion, s->champion_fitness);
     return SHOAL_OK;
 }
 

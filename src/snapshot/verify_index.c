@@ -46,12 +46,19 @@ static enum shoal_status check_standing(const char *path, const struct snapshot_
     if (index->n_judgings == 0) return SHOAL_OK;
     const struct judging *last = &index->judgings[index->n_judgings - 1];
     struct live_set live;
-    SHOAL_CHECK(last->step == s->step, SHOAL_EFORMAT,
-                "%s: is of step %" PRId64 ", but its ledger ends at step %" PRId64, path, s->step,
-                last->step);
+    SHOAL_CHECK(last->step == s->judged_step, SHOAL_EFORMAT,
+                "%s: was last judged at step %" PRId64 ", but its ledger ends at step %" PRId64,
+                path, s->judged_step, last->step);
     (void)plan_live(last->fitness, index->experts, &live);
+    for (int k = 0; k < index->experts; k++)
+        if (live_has(&s->lost, k) && !live_has(&s->live, k)) live_put(&live, k, false);
+    for (int64_t i = 0; i < index->n_joined; i++) /* and not been judged since */
+        if (index->joined[i].step >= last->step) live_put(&live, index->joined[i].expert, true);
+    const bool led_by_lost =
+        last->best >= 0 && last->best < index->experts && live_has(&s->lost, last->best);
     SHOAL_CHECK(
-        last->best == s->best && (s->best < 0 || last->fitness[s->best] == s->best_fitness) &&
+        (last->best == s->best || led_by_lost) &&
+            (s->best < 0 || last->fitness[s->best] == s->best_fitness) &&
             memcmp(live.word, s->live.word, live_words(index->experts) * sizeof *live.word) == 0,
         SHOAL_EFORMAT, "%s: its attributes and the last row of its ledger disagree", path);
     if (s->champion < 0) return SHOAL_OK;
@@ -74,12 +81,16 @@ enum shoal_status ledger_check(const char *path, const struct snapshot_index *in
 static enum shoal_status check_links(const struct h5 *h, const struct snapshot_index *index)
 {
     char name[32], target[SHOAL_MAX_PATH];
-    SHOAL_CHECK(h5_count_links(h, "/experts") == index->experts, SHOAL_EFORMAT,
+    int there = 0;
+    for (int k = 0; k < index->experts; k++)
+        there += index_shard_step(index, k) >= 0;
+    SHOAL_CHECK(h5_count_links(h, "/experts") == there, SHOAL_EFORMAT,
                 "%s: /experts has %" PRId64 " links for %d experts", h->path,
-                h5_count_links(h, "/experts"), index->experts);
+                h5_count_links(h, "/experts"), there);
     for (int k = 0; k < index->experts; k++) {
+        if (index_shard_step(index, k) < 0) continue;
         snprintf(name, sizeof name, "/experts/%04d", k);
-        SHOAL_TRY(run_shard_path(target, "..", k, index->standing.step));
+        SHOAL_TRY(run_shard_path(target, "..", k, index_shard_step(index, k)));
         SHOAL_CHECK(h5_links_to(h, name, target), SHOAL_EFORMAT,
                     "%s: %s does not lead to %s in its own run", h->path, name, target);
     }
@@ -111,7 +122,9 @@ static enum shoal_status verify_shards(struct verified *v, const char *path,
     if (run_of_index(run, path) != SHOAL_OK) return SHOAL_OK; /* it has just been pruned */
     for (int k = 0; k < index->experts; k++) {
         const struct verify_expected expected = {index, path, k};
-        if (run_find_shard(shard, run, k, index->standing.step) == SHOAL_OK)
+        const int64_t step = index_shard_step(index, k);
+        if (step < 0) continue;
+        if (run_find_shard(shard, run, k, step) == SHOAL_OK)
             SHOAL_TRY(verify_shard(v, shard, &expected));
         else
             SHOAL_TRY(verify_note(v, shard, remedy));

@@ -40,7 +40,7 @@ static enum lineage_kind kind_of(const struct pull *pull, int expert, bool dead)
     return copies ? LINEAGE_COPIED : LINEAGE_MOVED;
 }
 
-static enum shoal_status append(struct own *own, const struct lineage_row *row)
+enum shoal_status lineage_note(struct own *own, const struct lineage_row *row)
 {
     struct shard_past *past = &own->past;
     if (past->n_lineage == own->lineage_room) {
@@ -66,7 +66,7 @@ enum shoal_status lineage_end(struct worker *w, struct own *own, const struct pu
                               .kind = kind_of(pull, e->number, dead),
                               .lr_scale = e->lr_scale};
     if (row.kind != LINEAGE_STAYED) SHOAL_TRY(measure(w, e, &row.distance));
-    SHOAL_TRY(append(own, &row));
+    SHOAL_TRY(lineage_note(own, &row));
     const struct report r = {.kind = REPORT_LINEAGE,
                              .worker = w->number,
                              .member = e->number,

@@ -6,7 +6,8 @@
  * at the latest before it trains on. HDF5 bears one thread at a time: this one uses it only while
  * no file is being written, which settle() sees to.
  *
- * A file that cannot be written costs its snapshot, not the run. */
+ * A file that cannot be written costs its snapshot, not the run. The best member's weights, which
+ * are nowhere else, are kept then, and written with the next order. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/job.h"
@@ -33,7 +34,8 @@ struct save {
     int64_t step;          /* of the snapshot in hand */
     int next;              /* own experts from here on are not in a slot yet */
     bool failed;           /* one of its shards was not written */
-    bool best_failed;      /* best.h5 is not what it should be */
+    bool best_failed;      /* best.h5 is not what it should be: that is in `kept` */
+    struct staging *kept;  /* or a spare; NULL before the first failure */
     double stall_s;        /* not yet reported, but for the one that goes on */
     double since_s;        /* when it began */
 };
@@ -63,6 +65,7 @@ void worker_save_destroy(struct worker *w)
     job_destroy(&s->writer);
     for (int i = 0; i < s->n_slots; i++)
         staging_destroy(&s->slot[i].staging);
+    staging_destroy(&s->kept);
     mem_free(s->slot);
     mem_free(s);
     w->save = NULL;
@@ -113,15 +116,41 @@ static void warn(const char *what)
     shoal_failure_told();
 }
 
+static void swap(struct staging **a, struct staging **b)
+{
+    struct staging *const kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Room for what could not be written. Without it, best.h5 stays what it was until there is a new
+ * best member. */
+static bool make_spare(struct worker *w)
+{
+    const struct config *c = w->cfg;
+    if (w->save->kept) return true;
+    if (staging_create(w->table, evo_needs_velocity(c), evo_needs_own_best(c), &w->save->kept) ==
+        SHOAL_OK)
+        return true;
+    warn("a copy of the best member");
+    return false;
+}
+
+/* What was to become best.h5 is in *staging, which is given back empty. */
+static void conclude_best(struct worker *w, enum shoal_status st, struct staging **staging)
+{
+    struct save *s = w->save;
+    s->best_failed = st != SHOAL_OK;
+    if (st == SHOAL_OK) return;
+    warn("best.h5");
+    if (!make_spare(w)) return;
+    swap(&s->kept, staging);
+}
+
 static enum shoal_status conclude(struct worker *w, int own, enum shoal_status st,
                                   const struct staged *written)
 {
     struct save *s = w->save;
-    if (own == BEST) {
-        s->best_failed = st != SHOAL_OK;
-        if (st != SHOAL_OK) warn("best.h5");
-        return SHOAL_OK;
-    }
     if (st == SHOAL_OK) return report_written(w, w->own[own].expert, written);
     if (!s->failed) warn("a snapshot");
     s->failed = true;
@@ -143,10 +172,13 @@ static enum shoal_status settle(struct worker *w, bool wait)
     struct save *s = w->save;
     if (!s->writer || s->used == 0 || (!wait && !job_done(s->writer))) return SHOAL_OK;
     const enum shoal_status st = job_wait(s->writer);
-    const int own = s->slot[s->first].own;
+    struct slot *const slot = &s->slot[s->first];
     s->first = (s->first + 1) % s->n_slots;
     s->used--;
-    SHOAL_TRY(conclude(w, own, st, &s->written));
+    if (slot->own == BEST)
+        conclude_best(w, st, &slot->staging);
+    else
+        SHOAL_TRY(conclude(w, slot->own, st, &s->written));
     if (s->used > 0) job_start(s->writer, write_oldest, s);
     return SHOAL_OK;
 }
@@ -201,6 +233,7 @@ static enum shoal_status save_next(struct worker *w)
     struct slot *slot = NULL;
     char path[SHOAL_MAX_PATH];
     SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, s->step));
+    SHOAL_TRY(park_settle(w));
     if (s->writer) SHOAL_TRY(free_slot(w, &slot));
     if (s->failed) return report_failed(w, own->expert);
     if (!s->writer) {
@@ -287,9 +320,12 @@ static enum shoal_status save_weights(struct worker *w, const struct shard_info 
     char path[SHOAL_MAX_PATH];
     SHOAL_TRY(run_best_path(path, w->cfg->run.out));
     if (!s->writer) {
-        const enum shoal_status st =
-            shard_write_weights(path, info, w->table, w->dev, weights, &written.bytes);
-        return conclude(w, BEST, st, &written);
+        s->best_failed =
+            shard_write_weights(path, info, w->table, w->dev, weights, &written.bytes) != SHOAL_OK;
+        if (!s->best_failed) return SHOAL_OK;
+        warn("best.h5");
+        if (!make_spare(w)) return SHOAL_OK;
+        return staging_take_weights(s->kept, path, info, w->dev, weights);
     }
     SHOAL_TRY(free_slot(w, &slot));
     slot->own = BEST;
@@ -298,12 +334,34 @@ static enum shoal_status save_weights(struct worker *w, const struct shard_info 
     return SHOAL_OK;
 }
 
-enum shoal_status worker_save_best(struct worker *w, const struct order *order)
+/* Once more what could not be written, if anything. */
+static enum shoal_status save_again(struct worker *w)
+{
+    struct save *s = w->save;
+    struct slot *slot = NULL;
+    struct staged written;
+    if (!s->best_failed || !s->kept) return SHOAL_OK;
+    if (!s->writer) {
+        s->best_failed = staging_write(s->kept, &written) != SHOAL_OK;
+        if (s->best_failed) warn("best.h5");
+        return SHOAL_OK;
+    }
+    SHOAL_TRY(free_slot(w, &slot));
+    slot->own = BEST;
+    swap(&slot->staging, &s->kept);
+    s->best_failed = false; /* as far as is known */
+    push(s);
+    return SHOAL_OK;
+}
+
+static enum shoal_status save_member(struct worker *w, const struct order *order)
 {
     const int experts = w->cfg->population.experts;
     const bool is_mean = order->best == experts;
-    const int holder = is_mean ? 0 : worker_of_expert(order->best, w->workers, experts);
-    if (holder != w->number) return SHOAL_OK;
+    const bool holds =
+        is_mean ? worker_leads(w) : worker_of_expert(order->best, w->workers, experts) == w->number;
+    w->save->best_failed = false; /* what could not be written before is the best no longer */
+    if (!holds) return SHOAL_OK;
     const struct expert *e = w->own[is_mean ? 0 : order->best - w->first].expert;
     struct shard_info info = describe(w, e, order->step);
     info.fitness = order->best_fitness;
@@ -313,9 +371,45 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
         info.tokens *= experts; /* what its parents learned, it has seen */
         info.parent = -1;
     }
+    return save_weights(w, &info, is_mean ? w->mean.weights : e->weights);
+}
+
+enum shoal_status worker_save_best(struct worker *w, const struct order *order)
+{
     stall_begin(w->save);
-    SHOAL_TRY(save_weights(w, &info, is_mean ? w->mean.weights : e->weights));
+    SHOAL_TRY(order->save_best ? save_member(w, order) : save_again(w));
     stall_end(w->save);
+    return SHOAL_OK;
+}
+
+/* Beside what is there already: a shard of this step may be part of a snapshot. */
+static enum shoal_status save_orphan(struct worker *w, const struct own *own)
+{
+    char path[SHOAL_MAX_PATH];
+    const struct shard_info info = describe(w, own->expert, own->expert->step);
+    struct staged written;
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, info.step));
+    return path_exists(path) ? SHOAL_OK : write_now(path, &info, own, &written);
+}
+
+enum shoal_status worker_save_orphans(struct worker *w)
+{
+    SHOAL_TRY(worker_save_drain(w));
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(save_orphan(w, &w->own[i]));
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_save_await_best(struct worker *w)
+{
+    struct save *s = w->save;
+    int behind = 0; /* files up to the last best.h5, itself included */
+    for (int i = 0; i < s->used; i++)
+        if (s->slot[(s->first + i) % s->n_slots].own == BEST) behind = i + 1;
+    stall_begin(s);
+    for (; behind > 0; behind--)
+        SHOAL_TRY(settle(w, true));
+    stall_end(s);
     return SHOAL_OK;
 }
 

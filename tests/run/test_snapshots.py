@@ -88,6 +88,32 @@ class Snapshots(RunTest):
         return subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
                               check=False, preexec_fn=full_disk)
 
+    def test_a_best_that_cannot_be_written(self):
+        """It is kept and written later, though training has gone on and finds nothing better."""
+        for beside in ("true", "false"):
+            run = self.dir / f"best-{beside}"
+            (run / "best.h5").mkdir(parents=True)
+            process = self.begin(run.name, ["run.steps=1000", "train.lr=0", f"snapshot.async={beside}"])
+            first = process.stderr.readline()
+            while first and "best.h5 was not written, training goes on" not in first:
+                first = process.stderr.readline()
+            self.assertTrue(first)
+            (run / "best.h5").rmdir()
+            process.stderr.read()
+            process.stderr.close()
+            self.assertEqual(process.wait(), 0)
+            with h5py.File(run / "best.h5") as best, h5py.File(shard_path(run, 0, 1000)) as shard:
+                self.assertEqual(best.attrs["step"], 0)
+                self.assertTrue((best["params/wte/weight"][()] == shard["params/wte/weight"][()]).all())
+            self.assertEqual(verify(run)[0], 0)
+            # Nobody makes room: that is told at the end.
+            again = self.dir / f"never-{beside}"
+            (again / "best.h5").mkdir(parents=True)
+            done = self.attempt(again.name, ["train.lr=0", f"snapshot.async={beside}"])
+            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(done.stderr.count("best.h5 was not written"), 4)
+            self.assertIn("best.h5 is not the best member", done.stderr)
+
     def test_a_full_disk(self):
         for name in ("true", "false"):
             done = self.limited(f"full-{name}", 50_000, [f"snapshot.async={name}"])

@@ -187,7 +187,7 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
         .standing = {.step = step,
                      .best = best,
                      .round_done = 1,
-                     .judged_step = 6,
+                     .judged_step = step,
                      .best_fitness = 2.0,
                      .champion = best,
                      .champion_step = step,
