@@ -80,7 +80,7 @@ program() {
 device_tests() {
     local name path
     for name in test_kernels_network test_kernels_attention test_kernels_update test_kernels_evolve \
-        test_kernels_parity test_kernels_lane test_device; do
+        test_kernels_parity test_kernels_lane test_kernels_swap test_device; do
         path=$(program "$name")
         if [ -n "$path" ]; then
             part "$name" 60 env SHOAL_TEST_DEVICE=cuda "$path"
@@ -114,9 +114,10 @@ sanitizer() {
     compute-sanitizer --tool "$1" --error-exitcode 1 "$STEP" 2 128 2 100 300 2 bf16 1 1 cuda
 }
 
-# step_of NAME LAYERS WIDTH HEADS BATCH PRECISION: one training step, in figures/NAME.json.
+# step_of NAME LAYERS WIDTH HEADS CONTEXT VOCAB BATCH PRECISION STEPS [graph]: one training step, in
+# figures/NAME.json.
 step_of() {
-    "$STEP" "$2" "$3" "$4" 1024 50257 "$5" "$6" 1 10 cuda > "$OUT/figures/$1.json"
+    "$STEP" "${@:2:7}" 1 "$9" cuda "${@:10}" > "$OUT/figures/$1.json"
 }
 
 # pytorch_of NAME LAYERS WIDTH HEADS BATCH MODE
@@ -149,6 +150,27 @@ driver_memory() {
         tee "$OUT/figures/driver.json"
 }
 
+# population_of NAME PARK: six experts of 82 M parameters on one GPU, parked or not: tokens a second of all
+# of them from round to round, swaps and rounds included. The run is cut off, so that it saves nothing.
+population_of() {
+    local run="$OUT/$1"
+    mkdir -p "$run" && seq 1 600000 > "$run/text.txt" || return 1
+    "$(program shoal)" tokenize --tokenizer bytes --out "$run/data" "$run/text.txt" || return 1
+    timeout --signal=KILL 40 "$(program shoal)" train "$ROOT/configs/gpt2-124m-2x6.yaml" \
+        --set population.experts=6 --set population.layers_per_expert=6 --set train.micro_batch=8 \
+        --set "run.out=$run/run" --set "data.train=$run/data/train_*.bin" \
+        --set "data.val=$run/data/val_*.bin" --set data.tokenizer=none --set train.batch=8 \
+        --set snapshot.every=0 --set evolution.judge=10000 --set evolution.fitness_batches=1 \
+        --set "population.park=$2" --set device=cuda
+    grep '"event":"round"' "$run/run/metrics.jsonl" | sed -E 's/.*"time":([^,]*),"step":([^,]*),.*/\1 \2/' |
+        awk '$2 > 0 {if (!n++) {t = $1; s = $2} now = $1; at = $2}
+            END {if (at <= s) exit 1; printf "{\"tokens_per_s\":%.0f}\n", (at - s) * 6 * 8 * 1024 / (now - t)}' |
+        tee "$OUT/figures/$1.json"
+    local code=${PIPESTATUS[2]}
+    rm -rf -- "$run/run" "$run/data" "$run/text.txt"
+    return "$code"
+}
+
 llmc() {
     # shellcheck disable=SC2086  # a command with its arguments
     $LLMC | tee /dev/stderr | grep -oE '[0-9.]+ tok/s' | sort -n |
@@ -165,14 +187,24 @@ gpt2-1558m-6x8 8 1600 25 32
 EOF
 }
 
+# with_and_without NAME LAYERS...: as step_of, call by call and then as graphs (train.graph).
+with_and_without() {
+    part "shoal-$1" 60 step_of "shoal-$1" "${@:2}"
+    part "shoal-$1-graph" 60 step_of "shoal-$1-graph" "${@:2}" graph
+}
+
 training_steps() {
     local name layers width heads batch
+    with_and_without quickstart 4 128 4 128 256 8 bf16 200
+    with_and_without small 6 384 6 256 65 16 bf16 200
     while read -r name layers width heads batch; do
-        part "shoal-$name" 60 step_of "shoal-$name" "$layers" "$width" "$heads" "$batch" bf16
+        with_and_without "$name" "$layers" "$width" "$heads" 1024 50257 "$batch" bf16 10
         [ -z "$PYTHON" ] ||
             part "torch-$name" 75 pytorch_of "torch-$name" "$layers" "$width" "$heads" "$batch" compile
     done < <(models)
-    part shoal-gpt2-124m-f32 45 step_of shoal-gpt2-124m-f32 12 768 12 8 f32
+    part population-all-there 50 population_of population-all-there off
+    part population-parked 50 population_of population-parked on
+    part shoal-gpt2-124m-f32 45 step_of shoal-gpt2-124m-f32 12 768 12 1024 50257 8 f32 10
     [ -n "$PYTHON" ] || skip torch "no --python given"
     if [ -n "$LLMC" ]; then part llmc 60 llmc; else skip llmc "no --llmc given"; fi
 }
@@ -186,7 +218,7 @@ field() {
 
 table() {
     local file tokens bytes
-    printf '\n== Training step, medians of 10\n%-28s %12s %12s\n' model "tokens/s" "device GB"
+    printf '\n== Training step, medians; -graph: the same as CUDA graphs\n%-28s %12s %12s\n' model "tokens/s" "device GB"
     for file in "$OUT"/figures/*.json; do
         tokens=$(field "$file" tokens_per_s)
         bytes=$(field "$file" device_bytes)
@@ -252,7 +284,7 @@ main() {
     if ! compgen -G '/dev/nvidia[0-9]*' > /dev/null && ! nvidia-smi > /dev/null 2>&1; then
         die "there is no GPU here: no /dev/nvidia0, and nvidia-smi shows none" 3
     fi
-    export -f program exchange sanitizer step_of pytorch_of llmc build used driver_memory field
+    export -f program exchange sanitizer population_of step_of pytorch_of llmc build used driver_memory field
     export OUT BUILD PYTHON LLMC ROOT
     find_programs
     export BUILD STEP

@@ -1,9 +1,11 @@
 /* bench/step - how long one expert's training step takes.
  *
- *   build/bench/bench_step LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE]
+ *   build/bench/bench_step LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE
+ *       [graph]]
  *
- * A step is what a worker does: forward, backward, clipping, AdamW, on tokens drawn at random. The
- * first two steps, which compile matrix products, are not counted. Prints one line of JSON: the
+ * A step is what a worker does: forward, backward, clipping, AdamW, on tokens drawn at random. With
+ * "graph" passes are queued as graphs (train.graph). The first steps, which compile matrix products
+ * and record graphs, are not counted. Prints one line of JSON: the
  * median step, all step times, tokens a second, model FLOPs a second (model/flops.h) and the most
  * memory the process ever held, on the host; device_bytes: in tensors of the device. */
 #include <stdio.h>
@@ -21,7 +23,7 @@
 #include "model/gpt.h"
 #include "optim/optim.h"
 
-enum { WARM_STEPS = 2, MAX_STEPS = 1000, ARGUMENTS = 9 };
+enum { WARM_STEPS = 4, MAX_STEPS = 1000, ARGUMENTS = 9 };
 
 struct bench {
     struct config cfg;
@@ -38,8 +40,10 @@ struct bench {
 
 static enum shoal_status parse(struct bench *b, int argc, char **argv)
 {
-    SHOAL_CHECK(argc == ARGUMENTS + 1 || argc == ARGUMENTS + 2, SHOAL_EARG,
-                "give LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE]");
+    const bool graph = argc == ARGUMENTS + 3 && strcmp(argv[ARGUMENTS + 2], "graph") == 0;
+    SHOAL_CHECK(argc == ARGUMENTS + 1 || argc == ARGUMENTS + 2 || graph, SHOAL_EARG,
+                "give LAYERS WIDTH HEADS CONTEXT VOCAB BATCH f32|bf16 THREADS STEPS [DEVICE "
+                "[graph]]");
     b->device = argc > ARGUMENTS + 1 ? argv[ARGUMENTS + 1] : "cpu";
     struct config *const c = &b->cfg;
     config_defaults(c);
@@ -51,6 +55,7 @@ static enum shoal_status parse(struct bench *b, int argc, char **argv)
     c->model.vocab = atoi(argv[5]);
     c->train.batch = atoi(argv[6]);
     c->train.precision = strcmp(argv[7], "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
+    c->train.graph = graph;
     b->threads = atoi(argv[8]);
     b->steps = atoi(argv[9]);
     SHOAL_CHECK(b->steps >= 1 && b->steps <= MAX_STEPS, SHOAL_EARG, "STEPS is 1 to %d", MAX_STEPS);
@@ -62,7 +67,8 @@ static struct gpt_setup setup_of(const struct bench *b)
     return (struct gpt_setup){.batch = b->cfg.train.batch,
                               .context = b->cfg.model.context,
                               .precision = (enum precision)b->cfg.train.precision,
-                              .learns = true};
+                              .learns = true,
+                              .graph = b->cfg.train.graph};
 }
 
 static enum shoal_status build(struct bench *b)

@@ -6,7 +6,9 @@
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
     libdnnl-dev libyaml-dev libjson-c-dev libcmocka-dev python3 python3-h5py python3-numpy)
 # shellcheck disable=SC2034
-CHECK_PACKAGES=(clang clang-format hdf5-tools shellcheck python3-venv)
+SLURM_PACKAGES=(slurm-wlm munge)
+# shellcheck disable=SC2034
+CHECK_PACKAGES=(clang libclang-rt-dev clang-format hdf5-tools shellcheck python3-venv "${SLURM_PACKAGES[@]}")
 
 say() { printf '%s\n' "$*"; }
 
@@ -68,14 +70,15 @@ logged() {
     die "'$*' failed; the whole output is in $log"
 }
 
-# build_preset PRESET DIR: configure and build, quietly; the log is DIR/build.log.
+# build_preset PRESET DIR [TARGET]: configure and build all, or what TARGET needs, quietly; the log is
+# DIR/build.log.
 build_preset() {
-    local preset=$1 dir=$2 start=$SECONDS
+    local preset=$1 dir=$2 target=${3-all} start=$SECONDS
     heading "Building ($preset, $(nproc) cores; log in $dir/build.log)"
     have cmake || die "cmake is missing: install cmake 3.25 or newer and ninja"
     mkdir -p "$dir"
     logged "$dir/configure.log" cmake --preset "$preset"
-    logged "$dir/build.log" cmake --build "$dir" --parallel "$(nproc)"
+    logged "$dir/build.log" cmake --build "$dir" --target "$target" --parallel "$(nproc)"
     say "built in $((SECONDS - start)) s"
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/openmp_wait.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -53,7 +54,9 @@ static void print_overview(FILE *to)
     fprintf(to,
             "\n`shoal COMMAND --help` explains a command, `shoal --version` prints the version.\n"
             "Exit codes: 0 success, 2 arguments or configuration, 3 files, 4 memory or device,\n"
-            "5 communication, 6 a loss is not finite.\n");
+            "5 communication, 6 a loss is not finite, 7 a worker that was counted out, 8 a worker "
+            "without a\n"
+            "coordinator.\n");
 }
 
 static enum shoal_status fail_unknown(const char *name)
@@ -93,6 +96,7 @@ static enum shoal_status dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     openmp_wait_briefly(argv);
+    mem_begin();
     enum shoal_status st = dispatch(argc, argv);
     /* A full disk or a closed pipe shows only here for what was printed. */
     if (fflush(stdout) != 0 && st == SHOAL_OK) {

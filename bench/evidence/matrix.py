@@ -154,6 +154,17 @@ def exchanges() -> list[Cell]:
     return [Cell(group, name, {**shoal(10), **options}, 1) for name, options in changed.items()]
 
 
+def narrow() -> list[Cell]:
+    """Means as packed changes, by cadence, at the common learning rate and at those that frequent rounds
+    bear."""
+    group = "narrow wire"
+    rows = [(5, "int8", LR_SHOAL), (5, "int4", LR_SHOAL), (5, "int1", LR_SHOAL), (1, "int4", "0.016"),
+            (2, "int4", "0.012"), (1, "int1", "0.012"), (1, "int4", "0.012"), (2, "int1", "0.012"),
+            (1, "int1", "0.016"), (1, "int4", LR_SHOAL), (2, "int4", LR_SHOAL), (10, "int4", LR_SHOAL)]
+    return [Cell(group, f"shoal-{every}-wire-{wire}" + (f"-lr-{lr}" if lr != LR_SHOAL else ""),
+                 {**shoal(every, lr), "evolution.wire": wire}, 3) for every, wire, lr in rows]
+
+
 def better() -> list[Cell]:
     """Attempts to close more of the gap. An outer step longer than 1 goes beyond the mean, whose noise
     is that of a larger batch: what a higher learning rate would do, without its noise inside a round."""
@@ -199,4 +210,4 @@ def shapes() -> list[Cell]:
 def cells() -> list[Cell]:
     """All of them, in the order in which they are run: what others are compared with comes first."""
     return (yardsticks() + learning_rates() + cadences() + presets() + better() + operators()
-            + exchanges() + variations() + shapes() + sizes())
+            + exchanges() + narrow() + variations() + shapes() + sizes())

@@ -61,6 +61,12 @@ def evaluate(setting: Setting, shard: pathlib.Path) -> float:
     return float(json.loads(said)["loss"])
 
 
+def plan(setting: Setting, arguments: list[str], experts: int) -> dict[str, float]:
+    """What shoal plan says of the exchange with one expert a worker."""
+    said = call(setting.shoal, "plan", BASE, *arguments, "--workers", experts, "--json")
+    return json.loads(said)["exchange"]
+
+
 def volume(setting: Setting, arguments: list[str], inspected: dict[str, Any]) -> dict[str, float]:
     """Bytes that all workers together would send in the whole run with one expert a worker, and the
     bytes of gradients in a ring all-reduce at every step.
@@ -69,15 +75,17 @@ def volume(setting: Setting, arguments: list[str], inspected: dict[str, Any]) ->
     only bounds a rule that follows the best member, which may be the mean: a mean that has just been judged is everywhere
     already and costs nothing more, a mean between judgings costs a sum, an expert half of one."""
     experts, steps = inspected["experts"], inspected["steps"]
-    planned = json.loads(call(setting.shoal, "plan", BASE, *arguments, "--workers", experts, "--json"))
-    config = planned["exchange"]
+    config = plan(setting, arguments, experts)
     a_sum = 2.0 * (experts - 1) * inspected["parameters"] * 4
     sent = config["step_bytes"] * steps
     judges_mean = any(len(judged["fitness"]) > experts for judged in inspected["judgings"])
     if judges_mean and not any(word.endswith(("attractor=mean", "preset=diloco")) for word in arguments):
         moments = any(word.endswith("moments=inherit") for word in arguments)
-        sent = with_recombinant(inspected["judgings"], every_of(arguments), config["round_bytes"], a_sum,
-                                moments)
+        always = [word for group in ("body", "io")
+                  for word in ("--set", f"evolution.{group}.attractor=mean")]
+        a_mean = plan(setting, [*arguments, *always], experts)["round_bytes"]
+        wide = plan(setting, [*arguments, *always, "--set", "evolution.wire=f32"], experts)["round_bytes"]
+        sent = with_recombinant(inspected["judgings"], every_of(arguments), a_mean, wide / 2, a_sum, moments)
     return {"bytes": sent, "parallel_bytes": a_sum * steps}
 
 
@@ -86,17 +94,17 @@ def every_of(arguments: list[str]) -> int:
     return int([word for word in arguments if word.startswith("evolution.every=")][-1].split("=")[1])
 
 
-def with_recombinant(judged: list[dict[str, Any]], every: int, a_round: float, a_sum: float,
+def with_recombinant(judged: list[dict[str, Any]], every: int, a_mean: float, an_expert: float, a_sum: float,
                      moments: bool) -> float:
-    """Bytes of a run that judges the mean. a_round: of a mean between two judgings; a_sum: of a judging,
-    whose mean is of the weights alone, so that moments still have to follow."""
+    """Bytes of a run that judges the mean. a_mean, an_expert: of a round between two judgings that sends
+    either; a_sum: of a judging, whose mean is of the weights alone, so that moments still have to follow."""
     sent = a_sum * len(judged)
     for this, following in zip(judged, judged[1:]):
         between = (following["step"] - this["step"]) // every - 1
         if this["best"] == "mean":
-            sent += between * a_round + (a_round if moments else 0)
+            sent += between * a_mean + (a_mean if moments else 0)
         else:
-            sent += (between + 1) * a_round / 2
+            sent += (between + 1) * an_expert
     return sent
 
 

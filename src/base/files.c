@@ -206,7 +206,7 @@ static enum shoal_status read_open_file(int fd, const char *path, char **data, s
 
 enum shoal_status file_read(const char *path, char **data, size_t *bytes)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would make it wait */
     SHOAL_CHECK(fd >= 0, SHOAL_EIO, "cannot read '%s': %s", path, strerror(errno));
     const enum shoal_status st = read_open_file(fd, path, data, bytes);
     close(fd);

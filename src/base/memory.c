@@ -2,11 +2,19 @@
  * pages: slabs are walked from end to end, where page-table misses are what is left to save. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "base/memory.h"
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { LINE_BYTES = 64, HUGE_BYTES = 2 << 20, HUGE_FROM_BYTES = 4 << 20 };
+enum { LINE_BYTES = 64, LARGE_BYTES = 128 << 10, HUGE_BYTES = 2 << 20, HUGE_FROM_BYTES = 4 << 20 };
+
+void mem_begin(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES); /* a hint */
+#endif
+}
 
 enum shoal_status mem_alloc(size_t bytes, const char *what, void *out)
 {

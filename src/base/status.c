@@ -85,6 +85,10 @@ int shoal_exit_code(enum shoal_status status)
         return 5;
     case SHOAL_ENUMERIC:
         return 6;
+    case SHOAL_EOUT:
+        return 7;
+    case SHOAL_EORPHAN:
+        return 8;
     }
     return 1;
 }

@@ -19,7 +19,9 @@ enum shoal_status {
     SHOAL_ECOMM,    /* MPI said no */
     SHOAL_EPEER,    /* another rank failed or is out of step */
     SHOAL_ENUMERIC, /* a loss or a weight is not finite */
-    SHOAL_ENOTSUP   /* this build has no such thing */
+    SHOAL_ENOTSUP,  /* this build has no such thing */
+    SHOAL_EOUT,     /* the others go on without this rank */
+    SHOAL_EORPHAN   /* the coordinator is lost */
 };
 
 /* Record the first cause of a failure (printf text; file and line for the trace) and return code.
@@ -38,7 +40,7 @@ const char *shoal_failure_trace(void);
 /* Append one call to the trace; used by SHOAL_TRY and SHOAL_GOTO. */
 void shoal_failure_via(const char *file, int line, const char *call);
 /* Process exit code: 0 OK, 2 arguments or configuration, 3 files, 4 memory or device,
- * 5 MPI or a peer, 6 not finite. */
+ * 5 MPI or a peer, 6 not finite, 7 counted out, 8 without a coordinator. */
 int shoal_exit_code(enum shoal_status status);
 /* Print the broken invariant and its place, then abort. Debug builds only, by SHOAL_ASSERT. */
 void shoal_panic(const char *cond, const char *file, int line);

@@ -20,24 +20,19 @@ enum shoal_status comm_agree(struct comm *c, enum shoal_status mine, bool *speak
                       (int)(lowest >> 32));
 }
 
-enum shoal_status comm_same(struct comm *c, uint64_t digest, const char *what)
-{
-    /* The highest digest and the highest complement agree only when all digests do. */
-    const uint64_t both[2] = {digest, ~digest};
-    uint64_t highest[2] = {0, 0};
-    MPI_Request request;
-    COMM_TRY(MPI_Iallreduce(both, highest, 2, MPI_UINT64_T, MPI_MAX, c->records, &request));
-    SHOAL_TRY(comm_finish(&request, COMM_WAIT_LAZY));
-    SHOAL_CHECK(highest[0] == ~highest[1], SHOAL_ECONFIG,
-                "%s differs between the ranks: start all of them with the same files and arguments",
-                what);
-    return SHOAL_OK;
-}
-
 enum shoal_status comm_share(struct comm *c, void *data, size_t bytes)
 {
     MPI_Request request;
     SHOAL_ASSERT(bytes <= INT32_MAX);
     COMM_TRY(MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, c->records, &request));
+    return comm_finish(&request, COMM_WAIT_LAZY);
+}
+
+enum shoal_status comm_gather(struct comm *c, const void *mine, size_t bytes, void *all)
+{
+    MPI_Request request;
+    SHOAL_ASSERT(bytes <= INT32_MAX);
+    COMM_TRY(MPI_Igather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, 0, c->records,
+                         &request));
     return comm_finish(&request, COMM_WAIT_LAZY);
 }

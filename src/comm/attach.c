@@ -202,5 +202,6 @@ void comm_detach(struct comm *c)
 {
     close_transport(c);
     c->dev = NULL;
+    c->staged = false;
     c->describe[0] = 0;
 }

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "kernels/kernels.h"
 
 struct comm;
-struct device;
 
 enum { COMM_MAX_RECORD = 40 << 10 };  /* bytes of a record */
 enum { COMM_CHUNK_BYTES = 16 << 20 }; /* largest message that slabs are cut into */
@@ -19,7 +19,8 @@ enum { COMM_CHUNK_LIMIT = 1 << 30 };  /* it stays under, whatever is set */
 
 /* Join the job. Collective over the world. */
 enum shoal_status comm_open(int *argc, char ***argv, struct comm **out);
-/* Leave the job. Collective over the world. */
+/* Leave the job. Collective over the world; after a loss nobody waits for anybody and MPI is left
+ * as it is, so that the process must end by _exit. */
 void comm_close(struct comm **c);
 /* Choose and build what carries slabs between the workers' devices. dev is borrowed until
  * comm_detach; NULL on a coordinator of others. wish: "mpi", "nccl", or "auto": NCCL where every
@@ -33,8 +34,16 @@ void comm_detach(struct comm *c);
 /* "MPI from host memory", "NCCL": for people; "" while nothing is attached. Owned by c. Known to
  * the workers and the coordinator. */
 const char *comm_describe(const struct comm *c);
-/* Take the whole job down now with this exit code. Not collective; main() only. */
+/* Whether weights of this worker's GPU go by way of host memory, as MPI does not take them from
+ * there.
+ */
+bool comm_is_staged(const struct comm *c);
+/* Take the whole job down now with this exit code. Not collective; main() only. Under a launcher
+ * that lets a job live when a rank dies, the launcher itself is told to end it: MPI_Abort would end
+ * this rank only. */
 void comm_abort(struct comm *c, int exit_code);
+/* Whether the launcher lets the others live when a rank dies (mpirun --enable-recovery). */
+bool comm_launcher_recovers(void);
 
 int comm_world_size(const struct comm *c);
 int comm_world_rank(const struct comm *c);
@@ -44,8 +53,10 @@ int comm_worker(const struct comm *c); /* 0-based worker number; -1 on a coordin
 int comm_workers(const struct comm *c);
 int comm_node_worker(const struct comm *c);  /* 0-based among this node's workers: which GPU */
 int comm_node_workers(const struct comm *c); /* workers on this node: how many share its cores */
-int comm_core_share(const struct comm *c);   /* cores that are this worker's: those it may run on,
-                                                each divided among the workers bound to it */
+int comm_node(const struct comm *c); /* lowest world rank of this machine: the same for its ranks */
+int comm_node_cores(const struct comm *c); /* that the workers of this machine may run on */
+int comm_core_share(const struct comm *c); /* cores that are this worker's: those it may run on,
+                                              each divided among the workers bound to it */
 uint64_t comm_bytes_sent(const struct comm *c); /* slab bytes this worker has sent so far */
 /* Slab bytes that all live workers together have sent so far, as each of them can tell. */
 uint64_t comm_bytes_moved(const struct comm *c);
@@ -61,11 +72,68 @@ void comm_be_quiet(struct comm *c, bool quiet);
  * the status of the lowest rank that failed, on all, so that all exit with the same code. *speaker:
  * whether this rank is that one, and so should print. Collective over the world. */
 enum shoal_status comm_agree(struct comm *c, enum shoal_status mine, bool *speaker);
-/* Whether `digest` is the same on all ranks, else SHOAL_ECONFIG on all. Collective over the world.
- */
-enum shoal_status comm_same(struct comm *c, uint64_t digest, const char *what);
 /* Rank 0's bytes to all. Collective over the world. */
 enum shoal_status comm_share(struct comm *c, void *data, size_t bytes);
+/* bytes of every rank, in the order of ranks, into rank 0's all. Collective over the world. */
+enum shoal_status comm_gather(struct comm *c, const void *mine, size_t bytes, void *all);
+
+/* ---- losses ------------------------------------------------------------------------------------
+ *
+ * A thread of every rank sends heartbeats and listens for them, whatever the others do. Who has
+ * been silent for longer than a deadline is lost: the coordinator announces that to all, and
+ * whatever the workers wait for in an exchange ends there with SHOAL_EPEER. They say where they
+ * are, the coordinator announces how to go on, and they connect anew (comm_renew). Buffers of an
+ * exchange that ended so are never used again, because MPI may still write to them. */
+
+enum { COMM_MAX_WORKERS = 16384 };
+
+/* What the coordinator says of the members, newest first: a later epoch takes the place of those
+ * before. */
+struct comm_news {
+    uint32_t epoch;
+    int32_t ready;  /* nonzero: all of them have said where they are, so connect and go on */
+    int64_t passed; /* once ready: how far the furthest of them is */
+    int32_t best;   /* once ready: the member that leads while the one that led is lost */
+    int32_t reserved;
+    uint64_t live[COMM_MAX_WORKERS / 64]; /* a bit per worker */
+};
+
+/* Called on a worker that was declared lost while it stood still: the others go on without it, so
+ * that nothing it still writes may count. It must not return. */
+typedef void (*comm_out_fn)(void);
+/* Begin to watch each other, until comm_unwatch; four heartbeats or more in a deadline. Nobody does
+ * where deadline_s is 0, in a world of one, or where MPI bears one thread only. Collective over the
+ * world; the end is not. */
+enum shoal_status comm_watch(struct comm *c, double heartbeat_s, double deadline_s,
+                             comm_out_fn out);
+void comm_unwatch(struct comm *c);
+bool comm_watches(const struct comm *c);
+/* Coordinator: a worker that has been silent for too long, and for how long; -1: none is. */
+int comm_silent(struct comm *c, double *silent_s);
+/* Coordinator: tell all workers, those that are lost included. Not collective. */
+enum shoal_status comm_announce(struct comm *c, const struct comm_news *news);
+/* Coordinator: the run is over, nobody needs to beat any more. Worker: whether that has been said,
+ * or nobody is there to say it; always where nobody watches. Not collective. */
+enum shoal_status comm_bid_farewell(struct comm *c);
+bool comm_is_dismissed(const struct comm *c);
+/* Worker: whether members have changed since the present epoch began, and what is known of it (out
+ * may be NULL). */
+bool comm_changed(struct comm *c, struct comm_news *out);
+/* Worker: whether the coordinator has been silent for too long. */
+bool comm_is_orphan(const struct comm *c);
+/* The present epoch, the same on all workers that exchange anything; 0: nobody has been lost. */
+uint32_t comm_epoch(const struct comm *c);
+/* Worker without a coordinator: wait until all others have come here too, but no longer than
+ * deadline_s; the first of them then ends the launcher, which would report success. */
+void comm_gather_orphans(struct comm *c, double deadline_s);
+/* Whether somebody was lost, so that not all ranks are there to leave together. */
+bool comm_has_lost(const struct comm *c);
+/* All live workers are here, and this one knows: whoever returns SHOAL_OK knows that everybody has
+ * come as far. Collective over the live workers. */
+enum shoal_status comm_pass(struct comm *c);
+bool comm_lives(const struct comm *c, int worker);
+/* Rank of this worker among the live ones; the one of rank 0 speaks for all. */
+int comm_live_rank(const struct comm *c);
 
 /* ---- records -----------------------------------------------------------------------------------
  */
@@ -77,6 +145,8 @@ void comm_set_local(struct comm *c, comm_local_fn hear, void *owner);
 
 /* Worker -> coordinator. Buffered: the record may be reused at once. Not collective. */
 enum shoal_status comm_report(struct comm *c, const void *record, size_t bytes);
+/* Let what was reported go its way. Not collective. */
+enum shoal_status comm_flush(struct comm *c);
 /* Coordinator: take one report if there is one within timeout_s, sleeping meanwhile (under 1 % of a
  * core). *got says whether. record holds COMM_MAX_RECORD bytes. Not collective. */
 enum shoal_status comm_hear(struct comm *c, void *record, size_t *bytes, int *worker,
@@ -96,8 +166,7 @@ enum comm_kind {
     COMM_BROADCAST, /* out of worker `root` into everyone else's */
     COMM_SUM,       /* out = sum of all workers' parts */
     COMM_MOVE,      /* out of worker `root` into worker `peer`'s, and only these two take part */
-    COMM_MEAN16     /* out = base + mean of all parts' differences from it, in bfloat16 on the wire;
-                       by MPI only */
+    COMM_MEAN       /* out += mean of all parts' differences from it, packed; by MPI only */
 };
 
 /* One exchange: n float32 in the memory of the attached device. A sum is added from left to right
@@ -110,15 +179,20 @@ struct comm_exchange {
     float *out;                /* of the root it is only read */
     int root;                  /* broadcast, move: a live worker */
     int peer;                  /* move: another one */
-    const float *const *parts; /* sum: n_parts slabs; none of them is out */
+    const float *const *parts; /* sum, mean: n_parts slabs; none of them is out */
     int n_parts;               /* may be 0 on some workers, not on all */
     const int *parts_of;       /* n_parts of every worker, where all know them; else NULL */
-    const float *base;         /* mean16: n elements, the same on all workers; may be out */
+    /* Of a mean; out holds the last one, the same on all workers, and is no part either. */
+    enum packing packing;
+    float *const *lost; /* n_parts slabs: what packing has kept of each part; NULL: nothing does */
+    float *lost_mean;   /* likewise of the mean, in the stripes that this worker adds; or NULL */
 };
 
-/* COMM_MEAN16 rounds each difference, adds them in float32 in the same order, and rounds their sum.
- * Differences between experts that meet every few steps are small, so that eight bits of each say
- * much more than eight bits of a weight would. */
+/* COMM_MEAN packs each part's difference from the last mean (kernel_pack), adds what the packed
+ * ones say in float32 in the same order, and packs their mean, which all add to the last one: the
+ * same bits for any number of workers. Experts that meet every few steps differ little, so that a
+ * few bits of the difference say more than many bits of a weight would; and what they do not say is
+ * kept and said the next time. */
 
 /* Begin an exchange: what is queued on the device so far is waited for, by the device. Until
  * comm_end has returned nobody may touch the slabs, and nothing else may begin. x may go, its slabs
@@ -161,14 +235,21 @@ enum shoal_status comm_gather_node(struct comm *c, const void *mine, size_t byte
  * that brings n_parts of `total` parts of n elements; `most`: of the worker that brings most. */
 int64_t comm_sum_buffers(int workers, int n_parts, int most, int total, int64_t n);
 /* The same for a device whose memory MPI cannot read: page-locked memory, kept once taken, for the
- * larger of that sum, in bfloat16 on the wire or not, and a broadcast of n elements; and the
- * host's.
- */
+ * larger of that sum and a broadcast of n elements; and the host's. */
 struct comm_staging {
     int64_t pinned, host;
 };
 struct comm_staging comm_sum_staging(int workers, int n_parts, int most, int total, int64_t n);
 /* Bytes that all workers together send in a comm_sum of `total` parts, or in a comm_broadcast, of n
- * elements; of a sum, but for the rounding of stripes to whole elements. COMM_MEAN16 sends half. */
+ * elements; of a sum, but for the rounding of stripes to whole elements. */
 double comm_sum_traffic(int workers, int total, double n);
 double comm_broadcast_traffic(int workers, double n);
+/* The same of a COMM_MEAN, but for the rounding of stripes to whole blocks. */
+double comm_mean_traffic(enum packing p, int workers, int total, double n);
+/* Bytes of buffers that a COMM_MEAN takes from the device and gives back, as comm_sum_buffers; and
+ * from the host, for a device whose memory MPI cannot read. */
+struct comm_mean_buffers {
+    int64_t device, host;
+};
+struct comm_mean_buffers comm_mean_buffers(enum packing p, int workers, int n_parts, int most,
+                                           int total, int64_t n);

@@ -17,6 +17,9 @@ enum comm_tag {
     COMM_TAG_START,
     COMM_TAG_CHOICE,
     COMM_TAG_ID,
+    COMM_TAG_BEAT,
+    COMM_TAG_NEWS,
+    COMM_TAG_FAREWELL,
     COMM_TAG_GROUP
 };
 enum { COMM_GROUP_TAGS = 1024 };
@@ -72,6 +75,8 @@ struct comm {
     int worker, n_workers; /* worker is -1 on a coordinator of others */
     int node_worker, node_workers, core_share;
     int node_number; /* lowest world rank of this machine */
+    int node_cores;  /* that its workers may run on */
+    bool staged;     /* what is attached goes by way of host memory, and need not */
     uint32_t epoch;
     int n_live;
     int *live_rank;         /* owned; n_workers: rank in `workers`, -1: lost */
@@ -94,7 +99,9 @@ struct comm {
     const struct nccl_api *nccl; /* borrowed; the library's functions, NULL: not needed yet */
     struct nccl_api loaded;      /* where nccl points, but in tests */
     int mpi_reads_device;        /* -1: ask MPI; 0, 1: what it would answer; for tests */
-    double patience_s; /* longest silence of other workers; COMM_PATIENCE_S but in tests */
+    double patience_s;   /* longest silence of other workers; COMM_PATIENCE_S but in tests */
+    struct watch *watch; /* owned; NULL: nobody watches */
+    bool abandoned;      /* an exchange ended in the middle: MPI may still write to its buffers */
 };
 
 /* MPI's return code as a status; `call` is the text of the call, for the message. */
@@ -102,17 +109,30 @@ enum shoal_status comm_mpi_status(int code, const char *call);
 #define COMM_TRY(call)  SHOAL_TRY(comm_mpi_status((call), #call))
 #define COMM_GOTO(call) SHOAL_GOTO(comm_mpi_status((call), #call))
 
-enum comm_wait {
+enum comm_pace {
     COMM_WAIT_BUSY,  /* gives the core away between looks, never sleeps: slabs move while we look */
     COMM_WAIT_QUIET, /* sleeps a little between looks: slabs move beside other work */
-    COMM_WAIT_LAZY /* sleeps between looks, longer and longer: start-up, where others may be slow */
+    COMM_WAIT_SLOW /* sleeps between looks, longer and longer: start-up, where others may be slow */
 };
-/* Wait for a request without MPI_Wait, which would spin on a core that others may need. */
-enum shoal_status comm_finish(MPI_Request *request, enum comm_wait how);
+struct comm_wait {
+    enum comm_pace pace;
+    struct comm *c; /* a change of its members ends the wait; NULL: nothing does */
+};
+#define COMM_WAIT_LAZY ((struct comm_wait){COMM_WAIT_SLOW, NULL})
+/* Wait for a request without MPI_Wait, which would spin on a core that others may need.
+ * SHOAL_EPEER, SHOAL_EORPHAN: see comm_look_up; the request is left as it is, and so must be its
+ * buffers. */
+enum shoal_status comm_finish(MPI_Request *request, struct comm_wait how);
 /* How to wait for slabs now. */
-enum comm_wait comm_slab_wait(const struct comm *c);
+struct comm_wait comm_slab_wait(struct comm *c);
+/* SHOAL_EPEER where members have changed, SHOAL_EORPHAN where the coordinator is lost: nothing that
+ * needs the others may be waited for. */
+enum shoal_status comm_look_up(struct comm *c);
 /* Between two looks at slabs on their way. */
 void comm_slab_pause(const struct comm *c);
+/* Free what an exchange was given, unless it was abandoned. p may be NULL. */
+void comm_release(struct comm *c, void *p);
+void comm_release_device(struct comm *c, void *p);
 /* Wait until a slot of the device is done. */
 enum shoal_status comm_await_slot(struct comm *c, int slot);
 
@@ -136,9 +156,10 @@ enum shoal_status comm_await(struct comm *c, int rank, enum comm_tag tag, void *
 enum shoal_status comm_share_id(struct comm *c, struct nccl_id *id, bool well, double deadline_s);
 enum shoal_status comm_pass_id(struct comm *c, double deadline_s);
 
-/* members.c: take note of who is live, and on a worker make their communicator. live NULL: all.
+/* members.c: take note of who is live, and on a worker make their communicator, where ranks are
+ * watched in deadline_s or not at all. live NULL: all.
  * Collective over the live workers and the coordinator. */
-enum shoal_status comm_make_group(struct comm *c, const uint8_t *live);
+enum shoal_status comm_make_group(struct comm *c, const uint8_t *live, double deadline_s);
 
 static inline int64_t comm_min(int64_t a, int64_t b)
 {

@@ -47,6 +47,19 @@ static int count_share(const struct resident *all, int n, int self)
     return whole < 1 ? 1 : whole;
 }
 
+/* Cores that any of the workers may run on. */
+static int count_all(const struct resident *all, int n)
+{
+    int cores = 0;
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        bool used = false;
+        for (int i = 0; i < n && !used; i++)
+            used = may_run_on(&all[i], core);
+        cores += used;
+    }
+    return cores;
+}
+
 static enum shoal_status survey(struct comm *c, MPI_Comm node, struct resident *all)
 {
     int n = 0, self = 0;
@@ -61,6 +74,7 @@ static enum shoal_status survey(struct comm *c, MPI_Comm node, struct resident *
         if (c->worker >= 0 && i < self) c->node_worker += all[i].is_worker;
     }
     c->core_share = count_share(all, n, self);
+    c->node_cores = count_all(all, n);
     c->node_number = all[0].world_rank; /* ordered by it */
     return SHOAL_OK;
 }

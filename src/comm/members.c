@@ -4,6 +4,8 @@
  * cannot, agree to anything. The communicators before it are left as they are. Freeing one takes
  * all its members, and requests on it may never end. */
 #define SHOAL_COMM_PRIVATE
+#include "base/clock.h"
+#include "base/job.h"
 #include "base/memory.h"
 #include "comm/comm_impl.h"
 
@@ -38,15 +40,48 @@ done:
     return st;
 }
 
-enum shoal_status comm_make_group(struct comm *c, const uint8_t *live)
+struct making {
+    struct comm *c;
+    const int *ranks;
+};
+
+static enum shoal_status connect_beside(void *making)
+{
+    const struct making *const m = making;
+    return connect(m->c, m->ranks);
+}
+
+/* MPI knows no way to make a communicator without blocking: so a thread does it, which is left to
+ * itself where another member is lost meanwhile. */
+static enum shoal_status connect_within(struct comm *c, const int *ranks, double deadline_s)
+{
+    const double give_up_s = clock_now_s() + deadline_s, pause_s = 1e-3;
+    struct making making = {c, ranks};
+    struct job *job = NULL;
+    SHOAL_TRY(job_create(&job));
+    job_start(job, connect_beside, &making);
+    while (!job_done(job)) {
+        SHOAL_CHECK(clock_now_s() < give_up_s && !comm_changed(c, NULL), SHOAL_EPEER,
+                    "another worker was lost while epoch %u began; continue from the last snapshot "
+                    "with --resume",
+                    (unsigned)c->epoch);
+        clock_sleep_s(pause_s);
+    }
+    const enum shoal_status st = job_wait(job);
+    job_destroy(&job);
+    return st;
+}
+
+enum shoal_status comm_make_group(struct comm *c, const uint8_t *live, double deadline_s)
 {
     enum shoal_status st = SHOAL_OK;
     int *ranks = NULL;
     SHOAL_TRY(mem_alloc((size_t)c->n_workers * sizeof *ranks, "the members' ranks", &ranks));
     note_members(c, live, ranks);
-    if (c->worker >= 0) SHOAL_GOTO(connect(c, ranks));
+    if (c->worker >= 0)
+        SHOAL_GOTO(c->watch ? connect_within(c, ranks, deadline_s) : connect(c, ranks));
 done:
-    mem_free(ranks);
+    if (!c->watch || st == SHOAL_OK) mem_free(ranks); /* else the thread may still read them */
     return st;
 }
 
@@ -66,7 +101,11 @@ enum shoal_status comm_renew(struct comm *c, uint32_t epoch, const uint8_t *live
                 "the others go on without worker %d in epoch %u", c->worker, (unsigned)epoch);
     c->epoch = epoch;
     c->exchanging = false;
-    SHOAL_TRY(comm_make_group(c, live));
-    if (c->worker >= 0) return c->transport->ops->renew(c->transport, deadline_s);
+    SHOAL_TRY(comm_make_group(c, live, deadline_s));
+    if (c->worker >= 0) {
+        SHOAL_TRY(c->transport->ops->renew(c->transport, deadline_s));
+        c->abandoned = false;
+        return SHOAL_OK;
+    }
     return c->choice.transport == COMM_NCCL ? comm_pass_id(c, deadline_s) : SHOAL_OK;
 }

@@ -44,6 +44,18 @@ enum shoal_status mpi_stage_settle(struct mpi_transport *t)
     return SHOAL_OK;
 }
 
+enum shoal_status mpi_land(struct mpi_transport *t, int64_t n)
+{
+    if (n <= t->landing_room) return SHOAL_OK;
+    if (t->landing) device_free(t->base.c->dev, t->landing);
+    t->landing = NULL;
+    t->landing_room = 0;
+    SHOAL_TRY(device_alloc(t->base.c->dev, (size_t)n * sizeof *t->landing, "weights as they arrive",
+                           &t->landing));
+    t->landing_room = n;
+    return SHOAL_OK;
+}
+
 /* ---- one worker's slab to all, or to one ---- */
 
 /* n elements of what is exchanged now, out of `chunk` or into it. */
@@ -64,14 +76,21 @@ static enum shoal_status carry_chunk(struct mpi_transport *t, float *chunk, int6
     return comm_finish(&request, comm_slab_wait(c));
 }
 
-static enum shoal_status carry_direct(struct mpi_transport *t)
+static enum shoal_status carry_direct(struct mpi_transport *t, bool is_root)
 {
     struct comm *const c = t->base.c;
     const struct comm_exchange *const x = &t->now;
     const int64_t step = mpi_message_elements(t);
+    const bool lands = c->watch && !is_root;
+    if (lands) SHOAL_TRY(mpi_land(t, comm_min(step, x->n)));
     SHOAL_TRY(device_sync(c->dev));
-    for (int64_t begin = 0; begin < x->n; begin += step)
-        SHOAL_TRY(carry_chunk(t, x->out + begin, comm_min(step, x->n - begin)));
+    for (int64_t begin = 0; begin < x->n; begin += step) {
+        const int64_t n = comm_min(step, x->n - begin);
+        SHOAL_TRY(carry_chunk(t, lands ? t->landing : x->out + begin, n));
+        if (!lands) continue;
+        SHOAL_TRY(device_copy(c->dev, x->out + begin, t->landing, (size_t)n * sizeof *x->out));
+        SHOAL_TRY(device_sync(c->dev));
+    }
     return SHOAL_OK;
 }
 
@@ -110,7 +129,7 @@ enum shoal_status mpi_carry(struct mpi_transport *t)
     struct comm *const c = t->base.c;
     const bool is_root = t->now.root == c->worker;
     if (c->n_live == 1) return SHOAL_OK;
-    SHOAL_TRY(t->direct ? carry_direct(t) : carry_staged(t, is_root));
+    SHOAL_TRY(t->direct ? carry_direct(t, is_root) : carry_staged(t, is_root));
     const int others = t->now.kind == COMM_MOVE ? 1 : c->n_live - 1;
     const uint64_t bytes = (uint64_t)t->now.n * sizeof(float) * (uint64_t)others;
     if (is_root) c->bytes_sent += bytes;
@@ -123,6 +142,7 @@ enum shoal_status mpi_carry(struct mpi_transport *t)
 static void mpi_close(struct transport *transport)
 {
     struct mpi_transport *const t = mpi_of(transport);
+    if (t->landing) device_free(t->base.c->dev, t->landing);
     for (int b = 0; b < 2; b++) {
         device_free_pinned(t->base.c->dev, t->stage.out[b]);
         device_free_pinned(t->base.c->dev, t->stage.in[b]);
@@ -139,6 +159,7 @@ static enum shoal_status choose_path(struct mpi_transport *t)
     if (!all_direct) SHOAL_TRY(mpi_try_direct(t, &all_direct));
     t->direct = is_host || all_direct;
     t->staged = !all_direct;
+    t->base.c->staged = !t->direct;
     (void)snprintf(t->describe, sizeof t->describe, "MPI from %s",
                    is_host     ? "host memory"
                    : t->direct ? "device memory"
@@ -169,16 +190,23 @@ static enum shoal_status mpi_begin(struct transport *transport, const struct com
 static enum shoal_status mpi_end(struct transport *transport)
 {
     struct mpi_transport *const t = mpi_of(transport);
-    const bool adds = t->now.kind == COMM_SUM || t->now.kind == COMM_MEAN16;
-    SHOAL_TRY(adds ? mpi_sum(t) : mpi_carry(t));
+    const enum comm_kind kind = t->now.kind;
+    SHOAL_TRY(kind == COMM_SUM ? mpi_sum(t) : kind == COMM_MEAN ? mpi_mean(t) : mpi_carry(t));
     return device_beside_end(transport->c->dev);
 }
 
-/* The communicator is new already, and between exchanges nothing is on its way. */
+/* The communicator is new already. MPI may still write what is left of an abandoned exchange, so
+ * its buffers are left alone for ever. */
 static enum shoal_status mpi_renew(struct transport *transport, double deadline_s)
 {
+    struct mpi_transport *const t = mpi_of(transport);
     (void)deadline_s;
-    return mpi_stage_settle(mpi_of(transport));
+    SHOAL_TRY(mpi_stage_settle(t));
+    if (!t->base.c->abandoned) return SHOAL_OK;
+    t->landing = NULL;
+    t->landing_room = 0;
+    t->stage = (struct mpi_stage){.out_room = 0};
+    return SHOAL_OK;
 }
 
 static const char *mpi_describe(const struct transport *transport)

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/memory.h"
 #include "comm/comm_impl.h"
 
 enum shoal_status comm_mpi_status(int code, const char *call)
@@ -15,26 +16,26 @@ enum shoal_status comm_mpi_status(int code, const char *call)
     return SHOAL_FAIL(SHOAL_ECOMM, "%.*s failed: %.*s", name, call, length, text);
 }
 
-static void pause_slabs(enum comm_wait how)
+static void pause_slabs(enum comm_pace pace)
 {
     const double quiet_s = 100e-6;
-    if (how == COMM_WAIT_QUIET)
+    if (pace == COMM_WAIT_QUIET)
         clock_sleep_s(quiet_s);
     else
         sched_yield();
 }
 
-enum comm_wait comm_slab_wait(const struct comm *c)
+struct comm_wait comm_slab_wait(struct comm *c)
 {
-    return c->quiet ? COMM_WAIT_QUIET : COMM_WAIT_BUSY;
+    return (struct comm_wait){c->quiet ? COMM_WAIT_QUIET : COMM_WAIT_BUSY, c};
 }
 
 void comm_slab_pause(const struct comm *c)
 {
-    pause_slabs(comm_slab_wait(c));
+    pause_slabs(c->quiet ? COMM_WAIT_QUIET : COMM_WAIT_BUSY);
 }
 
-enum shoal_status comm_finish(MPI_Request *request, enum comm_wait how)
+enum shoal_status comm_finish(MPI_Request *request, struct comm_wait how)
 {
     const double longest_s = 5e-3;
     double pause_s = 50e-6;
@@ -42,13 +43,28 @@ enum shoal_status comm_finish(MPI_Request *request, enum comm_wait how)
         int done = 0;
         COMM_TRY(MPI_Test(request, &done, MPI_STATUS_IGNORE));
         if (done) return SHOAL_OK;
-        if (how != COMM_WAIT_LAZY) {
-            pause_slabs(how);
+        const enum shoal_status st = how.c ? comm_look_up(how.c) : SHOAL_OK;
+        if (st != SHOAL_OK) {
+            how.c->abandoned = true;
+            return st;
+        }
+        if (how.pace != COMM_WAIT_SLOW) {
+            pause_slabs(how.pace);
             continue;
         }
         clock_sleep_s(pause_s);
         pause_s = pause_s * 2 < longest_s ? pause_s * 2 : longest_s;
     }
+}
+
+void comm_release(struct comm *c, void *p)
+{
+    if (!c->abandoned) mem_free(p);
+}
+
+void comm_release_device(struct comm *c, void *p)
+{
+    if (!c->abandoned && p) device_free(c->dev, p);
 }
 
 enum shoal_status comm_await_slot(struct comm *c, int slot)

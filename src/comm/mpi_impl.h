@@ -18,12 +18,18 @@ struct mpi_transport {
     bool direct; /* MPI reads and writes the device's memory; else by way of the stage */
     bool staged; /* some worker goes by way of the stage, so all cut messages to fit it */
     struct mpi_stage stage;
+    /* Where MPI writes instead of the device's slabs, while an exchange may have to be abandoned.
+     */
+    float *landing; /* owned; on the device */
+    int64_t landing_room;
     struct comm_exchange now;
     char describe[64];
 };
 
 /* Room for so many elements in every buffer of either direction. */
 enum shoal_status mpi_stage_reserve(struct mpi_transport *t, int64_t out, int64_t in);
+/* The landing for so many elements. */
+enum shoal_status mpi_land(struct mpi_transport *t, int64_t n);
 /* Wait until nothing moves between stage and device. */
 enum shoal_status mpi_stage_settle(struct mpi_transport *t);
 static inline int mpi_slot_out(int b)
@@ -42,10 +48,11 @@ static inline int64_t mpi_message_elements(const struct mpi_transport *t)
     return t->staged ? comm_min(most, MPI_STAGE_BYTES / (int64_t)sizeof(float)) : most;
 }
 
-/* Carry out t->now: a broadcast or a move, and a sum. Collective over the workers that take part.
- */
+/* Carry out t->now: a broadcast or a move, a sum, and a mean. Collective over the workers that take
+ * part. */
 enum shoal_status mpi_carry(struct mpi_transport *t);
 enum shoal_status mpi_sum(struct mpi_transport *t);
+enum shoal_status mpi_mean(struct mpi_transport *t);
 
 /* *all: whether `mine` is true on all live workers. Collective over them. */
 enum shoal_status mpi_all_agree(struct comm *c, bool mine, bool *all);

@@ -176,7 +176,7 @@ static enum shoal_status nccl_begin(struct transport *transport, const struct co
 {
     struct nccl_transport *const t = nccl_of(transport);
     SHOAL_CHECK(t->comm, SHOAL_EPEER, "the workers have lost each other");
-    SHOAL_CHECK(x->kind != COMM_MEAN16, SHOAL_ENOTSUP, "NCCL carries float32 only");
+    SHOAL_CHECK(x->kind != COMM_MEAN, SHOAL_ENOTSUP, "NCCL carries float32 only");
     const enum shoal_status st = queue(t, x);
     if (st != SHOAL_OK) give_up(t);
     if (st == SHOAL_OK) count_bytes(t->base.c, x);
@@ -193,6 +193,7 @@ static enum shoal_status await_queued(const struct nccl_transport *t)
         int state = NCCL_SUCCESS;
         SHOAL_TRY(device_slot_done(c->dev, NCCL_SLOT, &done));
         if (done) return SHOAL_OK;
+        SHOAL_TRY(comm_look_up(c));
         SHOAL_TRY(look(t, &state));
         if (state != NCCL_IN_PROGRESS) SHOAL_TRY(call_status(t, state, "an exchange by NCCL"));
         SHOAL_CHECK(clock_now_s() < give_up_s, SHOAL_EPEER,

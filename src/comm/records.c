@@ -52,6 +52,11 @@ done:
     return st;
 }
 
+enum shoal_status comm_flush(struct comm *c)
+{
+    return comm_reap(c, false);
+}
+
 enum shoal_status comm_report(struct comm *c, const void *record, size_t bytes)
 {
     SHOAL_ASSERT(bytes <= COMM_MAX_RECORD);
@@ -117,7 +122,8 @@ enum shoal_status comm_order(struct comm *c, const void *record, size_t bytes)
     SHOAL_ASSERT(bytes <= COMM_MAX_RECORD);
     if (c->world_size == 1) return queue_order(c, record, bytes);
     for (int worker = 0; worker < c->n_workers; worker++)
-        SHOAL_TRY(comm_send(c, worker + 1, COMM_TAG_ORDER, record, bytes));
+        if (c->live_rank[worker] >= 0)
+            SHOAL_TRY(comm_send(c, worker + 1, COMM_TAG_ORDER, record, bytes));
     return SHOAL_OK;
 }
 
@@ -145,6 +151,7 @@ static enum shoal_status await_order(struct comm *c, void *record, size_t room, 
         MPI_Status status;
         COMM_TRY(MPI_Iprobe(0, COMM_TAG_ORDER, c->records, &waiting, &status));
         if (waiting) return receive(c, record, room, &status, bytes);
+        SHOAL_TRY(comm_look_up(c));
         if (looks < yields) {
             sched_yield();
             continue;

@@ -1,5 +1,7 @@
 /* slabs.c - slabs among the live workers, whatever carries them. */
 #define SHOAL_COMM_PRIVATE
+#include <string.h>
+#include "base/memory.h"
 #include "comm/comm_impl.h"
 
 void comm_set_chunk(struct comm *c, size_t bytes)
@@ -11,7 +13,7 @@ enum shoal_status comm_begin(struct comm *c, const struct comm_exchange *x)
 {
     SHOAL_ASSERT(c->transport && !c->exchanging);
     const bool has_root = x->kind == COMM_BROADCAST || x->kind == COMM_MOVE;
-    SHOAL_ASSERT(x->n >= 0 && (x->kind != COMM_MEAN16 || x->base));
+    SHOAL_ASSERT(x->n >= 0);
     SHOAL_ASSERT(!has_root || (x->root >= 0 && x->root < c->n_workers));
     SHOAL_ASSERT(x->kind != COMM_MOVE || (x->peer >= 0 && x->peer < c->n_workers));
     SHOAL_ASSERT(x->kind != COMM_MOVE || (x->root == c->worker) != (x->peer == c->worker));
@@ -70,8 +72,26 @@ enum shoal_status comm_add_own(struct comm *c, const struct comm_exchange *x)
 
 enum shoal_status comm_sum_values(struct comm *c, double *values, int n)
 {
+    enum shoal_status st = SHOAL_OK;
+    const size_t bytes = (size_t)n * sizeof *values;
+    double *sums = NULL;
     MPI_Request request;
     if (c->n_live == 1) return SHOAL_OK;
-    COMM_TRY(MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, c->workers, &request));
+    /* Twice n: what goes and what comes. An exchange that is abandoned may still write there. */
+    SHOAL_TRY(mem_alloc(2 * bytes, "sums of values", &sums));
+    memcpy(sums + n, values, bytes);
+    COMM_GOTO(MPI_Iallreduce(sums + n, sums, n, MPI_DOUBLE, MPI_SUM, c->workers, &request));
+    SHOAL_GOTO(comm_finish(&request, comm_slab_wait(c)));
+    memcpy(values, sums, bytes);
+done:
+    comm_release(c, sums);
+    return st;
+}
+
+enum shoal_status comm_pass(struct comm *c)
+{
+    MPI_Request request;
+    if (!c->watch || c->n_live == 1) return SHOAL_OK;
+    COMM_TRY(MPI_Ibarrier(c->workers, &request));
     return comm_finish(&request, comm_slab_wait(c));
 }

@@ -49,7 +49,10 @@ static enum shoal_status read_shards(struct population *p, const char *run)
     const size_t experts = (size_t)p->index.experts;
     SHOAL_TRY(mem_alloc(experts * sizeof *p->shard, "what shards say", &p->shard));
     for (int k = 0; k < p->index.experts; k++) {
-        SHOAL_TRY(run_shard_path(path, run, k, p->index.standing.step));
+        const int64_t step = index_shard_step(&p->index, k);
+        if (step < 0) p->shard[k] = (struct shard_info){.expert = k, .parent = -1, .lr_scale = 1};
+        if (step < 0) continue;
+        SHOAL_TRY(run_shard_path(path, run, k, step));
         SHOAL_TRY(shard_read_info(path, &p->shard[k]));
         p->rates_differ = p->rates_differ || p->shard[k].lr_scale != 1;
     }
@@ -140,6 +143,18 @@ static void print_head(const struct population *p)
            p->index.workers == 1 ? "" : "s");
 }
 
+static void print_lost(const struct population *p)
+{
+    for (int k = 0; k < p->index.experts; k++) {
+        const int64_t step = index_shard_step(&p->index, k);
+        if (step == p->index.standing.step) continue;
+        if (step < 0)
+            printf("  lost        expert %d, before it was ever saved\n", k);
+        else
+            printf("  lost        expert %d, last saved at step %" PRId64 "\n", k, step);
+    }
+}
+
 static void print_champion(const struct population *p)
 {
     const struct standing *s = &p->index.standing;
@@ -219,6 +234,7 @@ static void print_stored(const struct population *p)
 static void print_text(const struct population *p)
 {
     print_head(p);
+    print_lost(p);
     print_champion(p);
     print_leaderboard(p);
     print_history(p);

@@ -72,6 +72,7 @@ struct plan {
     int64_t uncut_params;
     int64_t memory_bytes, free_bytes; /* of this machine; 0: not known */
     bool gpu;                         /* workers compute on GPUs */
+    int64_t gpu_bytes;                /* all memory of this machine's; 0: it has none */
     int cores;
     struct plan_data data;
     struct plan_work work;

@@ -136,7 +136,7 @@ struct plan_layout plan_layout_of(const struct plan *p, const struct config *c, 
     l.threads = c->threads > 0 ? c->threads : p->cores / l.on_machine;
     if (l.threads < 1) l.threads = 1;
     /* The last worker is one of those that have most. */
-    const struct memory_place place = {workers - 1, workers, l.threads, p->gpu};
+    const struct memory_place place = {workers - 1, workers, l.threads, p->gpu, p->gpu_bytes};
     l.memory = memory_of(c, p->table, place);
     l.device_bytes = memory_total(&l.memory, MEMORY_DEVICE);
     l.machine_bytes = l.on_machine * memory_peak(&l.memory);

@@ -41,7 +41,8 @@ static enum shoal_status check_room(const struct plan *p, int threads)
     c.population.layers_per_expert = p->table->shape.layers;
     c.evolution.recombine = false;
     c.evolution.body.attractor = c.evolution.io.attractor = ATTRACT_NONE;
-    const struct memory m = memory_of(&c, p->table, (struct memory_place){0, 1, threads, p->gpu});
+    const struct memory m =
+        memory_of(&c, p->table, (struct memory_place){0, 1, threads, p->gpu, 0});
     const int64_t need = memory_peak(&m);
     SHOAL_CHECK(p->free_bytes == 0 || need <= p->free_bytes, SHOAL_ENOMEM,
                 "plan: measuring a step takes %.2f GB, and only %.2f GB are free; leave out "
@@ -92,6 +93,7 @@ enum shoal_status plan_measure(struct plan *p)
     const int threads = p->request.measure ? measuring_threads(p) : p->cores;
     if (p->request.measure) SHOAL_TRY(check_room(p, threads));
     SHOAL_GOTO(open_device(p, threads, &dev));
+    p->gpu_bytes = device_memory_bytes(dev);
     SHOAL_GOTO(peak_measure(dev, (enum precision)p->config.train.precision, endless, &peak));
     p->speed.core_peak = peak / threads;
     if (p->request.measure)

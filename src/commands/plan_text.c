@@ -16,23 +16,25 @@ static const char *const recompute_names[] = {"none", "mlp", "block"};
 static const struct {
     const char *name, *note;
 } items[MEMORY_ITEMS] = {
-    [MEMORY_WEIGHTS] = {"weights", "float32, of all its experts"},
-    [MEMORY_MOMENTS] = {"moments", "AdamW's two, of all its experts"},
+    [MEMORY_WEIGHTS] = {"weights", NULL},
+    [MEMORY_MOMENTS] = {"moments", NULL},
     [MEMORY_VELOCITY] = {"velocities", "a rule has inertia"},
     [MEMORY_OWN_BEST] = {"own best weights", "a rule is cognitive"},
     [MEMORY_GRADIENTS] = {"gradients", "of the expert in training, as are the next two"},
     [MEMORY_WEIGHTS16] = {"bf16 weights", ""},
     [MEMORY_ACTIVATIONS] = {"activations", NULL},
     [MEMORY_MEAN] = {"mean of the experts", ""},
-    [MEMORY_INBOX] = {"another worker's expert", ""},
+    [MEMORY_INBOX] = {"another worker's expert", "or a parked one, while it leads"},
     [MEMORY_OUTBOX] = {"outboxes", "copies while a delayed round is on its way"},
     [MEMORY_OUTER] = {"outer steps", "the last mean, and a velocity"},
+    [MEMORY_WIRE] = {"narrow wire", "what it has lost since the last judging, and packed changes"},
     [MEMORY_REPLICAS] = {"gradients of replicas", "of each of its experts, to be averaged"},
     [MEMORY_BATCH] = {"tokens and targets", ""},
     [MEMORY_SCRATCH] = {"scratch of kernels", ""},
     [MEMORY_WORKSPACE] = {"workspace of products", "cuBLASLt"},
     [MEMORY_CONTEXT] = {"the driver", "an assumption: it depends on GPU and driver"},
     [MEMORY_NCCL] = {"NCCL", "an assumption: it depends on links and version"},
+    [MEMORY_PARKED] = {"homes of its experts", "page-locked; two at a time are on the device"},
     [MEMORY_STAGE] = {"page-locked", "on the way to and from the GPU"},
     [MEMORY_EXCHANGE] = {"buffers of exchange", "while experts are added"},
     [MEMORY_SNAPSHOT] = {"buffers of files", "while one is written"},
@@ -114,13 +116,40 @@ static void print_advice(const struct plan *p)
                "experts, or use more workers\n");
 }
 
+/* What depends on the plan. */
+static const char *note_of(const struct memory *m, int item, const char *activations)
+{
+    const bool parked = m->bytes[MEMORY_PARKED] > 0;
+    if (item == MEMORY_WEIGHTS)
+        return parked ? "float32, of two experts: one is trained, one comes"
+                      : "float32, of all its experts";
+    if (item == MEMORY_MOMENTS)
+        return parked ? "AdamW's two, of the same" : "AdamW's two, of all its experts";
+    return items[item].note ? items[item].note : activations;
+}
+
 static void print_items(const struct memory *m, enum memory_kind kind, const char *activations)
 {
     for (int i = 0; i < MEMORY_ITEMS; i++) {
         const double bytes = (double)m->bytes[i];
         if (bytes > 0 && memory_kind(m, (enum memory_item)i) == kind)
-            row_bytes(items[i].name, bytes, items[i].note ? items[i].note : activations);
+            row_bytes(items[i].name, bytes, note_of(m, i, activations));
     }
+}
+
+/* Where it is not known whether the GPU has room for all experts: what if it has not. */
+static void print_parked(const struct plan *p)
+{
+    struct config c = p->config;
+    char note[NOTE], homes[FORMAT_WORD];
+    c.population.park = PARK_ON;
+    const struct plan_layout on = plan_layout_of(p, &c, p->layout.workers);
+    if (p->gpu_bytes > 0 || on.memory.bytes[MEMORY_PARKED] == 0) return;
+    if (p->config.population.park != PARK_AUTO) return;
+    format_bytes(homes, (double)on.memory.bytes[MEMORY_PARKED]);
+    (void)snprintf(note, sizeof note,
+                   "on one without so much (population.park): %s more of the host's memory", homes);
+    row_bytes("or, with experts parked", (double)on.device_bytes, note);
 }
 
 static void print_memory(const struct plan *p)
@@ -137,6 +166,7 @@ static void print_memory(const struct plan *p)
     if (p->gpu) {
         print_items(&l->memory, MEMORY_DEVICE, activations);
         row_bytes("on the GPU", (double)l->device_bytes, "");
+        print_parked(p);
         printf("\nMemory of a worker on its machine\n");
     }
     print_items(&l->memory, MEMORY_PINNED, activations);
@@ -157,7 +187,8 @@ static void print_rounds(const struct plan *p)
     char note[NOTE], text[FORMAT_WORD];
     const bool is_auto = c->evolution.every == 0;
     const int64_t every = is_auto ? cadence_probe(c) : c->evolution.every;
-    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, at most%s", every, plural(every),
+    const char *const bound = c->evolution.wire == WIRE_F32 ? "at most" : "while the mean leads";
+    (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, %s%s", every, plural(every), bound,
                    is_auto ? "; the run chooses anew" : "");
     row_bytes("a round", l->traffic.round, note);
     (void)snprintf(note, sizeof note, "every %" PRId64 " step%s, with its round",

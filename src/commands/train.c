@@ -6,11 +6,13 @@
  * only reads has worked: a start that fails leaves no half-made run behind. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/signals.h"
 #include "commands/args.h"
 #include "commands/commands.h"
+#include "commands/launch.h"
 #include "comm/comm.h"
 #include "coordinator/coordinator.h"
 #include "evo/operators.h"
@@ -214,9 +216,7 @@ static enum shoal_status attach(struct run *r)
 {
     const bool by_mpi = r->cfg.evolution.wire != WIRE_F32 && strcmp(r->cfg.transport, "auto") == 0;
     const char *const wish = by_mpi ? "mpi" : r->cfg.transport;
-    SHOAL_TRY(comm_attach(r->comm, wish, worker_device(r->worker)));
-    if (comm_workers(r->comm) > 1) log_info("weights travel by %s", comm_describe(r->comm));
-    return SHOAL_OK;
+    return comm_attach(r->comm, wish, worker_device(r->worker));
 }
 
 static enum shoal_status write_config(const struct run *r)
@@ -265,19 +265,19 @@ static enum shoal_status make_coordinator(struct run *r)
 /* Everything up to the first order. Collective over the world. */
 static enum shoal_status start(struct run *r, const struct request *q)
 {
-    uint64_t digest = 0;
     const bool first = comm_is_coordinator(r->comm);
-    enum shoal_status st = read_config(r, q);
-    if (st == SHOAL_OK) st = config_digest(&r->cfg, &digest);
-    SHOAL_TRY(together(r, st));
-    SHOAL_TRY(together(r, comm_same(r->comm, digest, "the configuration")));
+    SHOAL_TRY(together(r, launch_same_program(r->comm)));
+    SHOAL_TRY(together(r, read_config(r, q)));
+    SHOAL_TRY(together(r, launch_same_config(r->comm, &r->cfg)));
     SHOAL_TRY(together(r, first ? look_at_run(r, q->resume) : SHOAL_OK));
     SHOAL_TRY(together(r, comm_share(r->comm, &r->origin, sizeof r->origin)));
     if (r->origin.finished) return SHOAL_OK;
+    SHOAL_TRY(together(r, launch_shared_run(r->comm, r->cfg.run.out)));
     SHOAL_TRY(together(r, place_worker(r)));
     SHOAL_TRY(together(r, make_worker(r)));
     SHOAL_TRY(begin_anywhere(r));
     SHOAL_TRY(together(r, attach(r)));
+    SHOAL_TRY(together(r, launch_tell(r->comm, r->worker)));
     return together(r, first ? make_coordinator(r) : SHOAL_OK);
 }
 
@@ -288,6 +288,38 @@ static enum shoal_status work(struct run *r)
     return r->worker ? worker_run(r->worker) : coordinator_run(r->coordinator);
 }
 
+/* On a worker that stood still for so long that it was declared lost. */
+static void leave_to_others(void)
+{
+    log_error("this worker did not answer for longer than faults.deadline, so the others have gone "
+              "on without it; its experts return from their last shards when the run is resumed");
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(SHOAL_EOUT));
+}
+
+/* Nobody is left to lead the run: keep what there is. */
+static void leave_orphaned(struct run *r)
+{
+    if (worker_save_orphans(r->worker) == SHOAL_OK)
+        log_warn("this worker's experts are saved as they stand in %s/experts, beside the last "
+                 "snapshot; continue from that with: shoal train %s/config.yaml --resume",
+                 r->cfg.run.out, r->cfg.run.out);
+    else
+        log_error(shoal_failure_text());
+    comm_gather_orphans(r->comm, r->cfg.faults.deadline);
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(SHOAL_EORPHAN));
+}
+
+/* mpirun ends the job when a rank dies, unless it is told not to. */
+static void warn_of_launcher(const struct run *r)
+{
+    if (!comm_is_coordinator(r->comm) || !comm_watches(r->comm) || comm_launcher_recovers()) return;
+    if (getenv("OMPI_COMM_WORLD_SIZE"))
+        log_info("mpirun ends the run when a rank dies; with mpirun --enable-recovery the others "
+                 "would go on");
+}
+
 static enum shoal_status train(struct run *r, const struct request *q)
 {
     SHOAL_TRY(start(r, q));
@@ -296,11 +328,26 @@ static enum shoal_status train(struct run *r, const struct request *q)
                  (long long)r->index.standing.step);
         return SHOAL_OK;
     }
+    SHOAL_TRY(
+        comm_watch(r->comm, r->cfg.faults.heartbeat, r->cfg.faults.deadline, leave_to_others));
+    warn_of_launcher(r);
     const enum shoal_status st = work(r);
     if (st == SHOAL_OK || comm_world_size(r->comm) == 1) return st;
     log_error(shoal_failure_text());
+    if (st == SHOAL_EORPHAN) leave_orphaned(r);
+    /* A worker that fails by itself is lost like any other, where the rest can do without it. */
+    if (comm_watches(r->comm) && comm_launcher_recovers() && !r->coordinator)
+        _exit(shoal_exit_code(st));
     comm_abort(r->comm, shoal_exit_code(st));
     return st;
+}
+
+/* MPI was not left in order, and must not notice. */
+static void leave_at_once(enum shoal_status st)
+{
+    if (st != SHOAL_OK && shoal_failure_text()[0]) log_error(shoal_failure_text());
+    (void)fflush(NULL);
+    _exit(shoal_exit_code(st));
 }
 
 enum shoal_status command_train(int argc, char **argv)
@@ -317,10 +364,12 @@ enum shoal_status command_train(int argc, char **argv)
     SHOAL_GOTO(train(r, &q));
 done:
     if (r) {
+        const bool lost = r->comm && comm_has_lost(r->comm);
         worker_destroy(&r->worker);
         coordinator_destroy(&r->coordinator);
         index_free(&r->index);
         comm_close(&r->comm);
+        if (lost) leave_at_once(st);
     }
     mem_free(r);
     args_free(&q.config);

@@ -19,6 +19,9 @@ enum population_mode {
     POPULATION_EVOLVE,       /* experts train alone and meet in rounds */
     POPULATION_DATA_PARALLEL /* replicas of one expert that share every gradient */
 };
+/* Whether experts wait in host memory for their turn on the device; auto: where a GPU cannot hold
+ * them all. */
+enum parking { PARK_AUTO, PARK_ON, PARK_OFF };
 enum grow_mode { GROW_CLONE, GROW_INIT };
 enum arch { ARCH_GPT2, ARCH_LLAMA };
 enum tied { TIED_AUTO, TIED_TRUE, TIED_FALSE }; /* auto: as the architecture has it */
@@ -55,8 +58,8 @@ enum draw_law {
     LAW_KOIFISH  /* clip((N(0,1) + 3) / 6, 0, 1) */
 };
 enum moments { MOMENTS_KEEP, MOMENTS_ZERO, MOMENTS_INHERIT };
-/* How the experts' mean travels between judgings: as it is, or its change in bfloat16. */
-enum wire { WIRE_F32, WIRE_BF16 };
+/* How the experts' mean travels between judgings: as it is, or as packed changes. */
+enum wire { WIRE_F32, WIRE_BF16, WIRE_INT8, WIRE_INT4, WIRE_INT1 };
 enum scope { SCOPE_ALL, SCOPE_MATRICES }; /* every tensor of the group, or only 2-D ones */
 
 /* How one group of tensors evolves in a round. See evo/operators.h for the formulas. */
@@ -100,6 +103,7 @@ struct config {
         int layers_per_expert; /* 0: model.layers / experts */
         int init;              /* enum init_mode */
         int mode;              /* enum population_mode */
+        int park;              /* enum parking */
         int grow;              /* enum grow_mode: what experts begin as that join on resume */
         double lr_spread;      /* first learning rates: train.lr / this .. train.lr * this */
     } population;
@@ -124,6 +128,7 @@ struct config {
         int skip_window; /* accepted steps that say what is usual */
         int precision;   /* enum precision */
         int recompute;   /* enum recompute */
+        bool graph;      /* passes are queued as CUDA graphs */
     } train;
     struct {
         char preset[CONFIG_NAME];
@@ -153,6 +158,10 @@ struct config {
         int64_t keep; /* newest snapshots kept; 0: all */
         bool async;   /* files are written beside training, from copies in host memory */
     } snapshot;
+    struct {
+        double heartbeat; /* seconds between signs of life */
+        double deadline;  /* of silence after which a rank is lost; 0: nobody watches */
+    } faults;
     char device[CONFIG_NAME];    /* auto | cpu | cuda */
     char transport[CONFIG_NAME]; /* auto | mpi | nccl */
     int threads;                 /* OpenMP threads per worker; 0: cores of the node / its workers */
@@ -180,12 +189,15 @@ enum shoal_status config_print(const struct config *c, FILE *to);
 enum shoal_status config_text(const struct config *c, char **out);
 /* Every option with type, range, default and help, from the same table. */
 void config_help(FILE *to);
-/* 64-bit digest of every option on which all ranks must agree: not run.out, run.log, device and
- * threads. */
-enum shoal_status config_digest(const struct config *c, uint64_t *out);
+/* Whether this rank's configuration and rank 0's agree in all options in which ranks must: run.out,
+ * run.log, device and threads may be others. Where not, out is "train.lr is '0.1', on rank 0
+ * '0.2'". */
+bool config_same(const struct config *here, const struct config *there, char *out, size_t room);
 /* Compare with the configuration a run was started with. Keys that may change on resume (run.steps,
- * run.minutes, run.margin, run.log, run.out, data.vocab, train.wsd_decay, train.skip*,
- * train.recompute, eval.*, snapshot.*, population.grow, device, transport, threads) are ignored;
- * population.experts may be more, as long as an expert's depth stays, however it is said; any other
- * difference is SHOAL_ECONFIG naming key, old and new value. */
+ * run.minutes, run.margin, run.log, run.out, population.park, population.grow, data.vocab,
+ * train.wsd_decay, train.skip*, train.recompute, train.graph, eval.*, snapshot.*, faults.*,
+ * device, transport, threads) are ignored; population.experts may be more, as long as an expert's
+ * depth stays, however it is said; any other difference is SHOAL_ECONFIG naming key, old and new
+ * value.
+ */
 enum shoal_status config_check_resume(const struct config *now, const struct config *then);

@@ -23,11 +23,12 @@ static const char *const arch_names[] = {"gpt2", "llama", NULL};
 static const char *const tied_names[] = {"auto", "true", "false", NULL};
 static const char *const init_names[] = {"same", "different", NULL};
 static const char *const mode_names[] = {"evolve", "data_parallel", NULL};
+static const char *const park_names[] = {"auto", "on", "off", NULL};
 static const char *const grow_names[] = {"clone", "init", NULL};
 static const char *const schedule_names[] = {"cosine", "linear", "constant", "wsd", NULL};
 static const char *const precision_names[] = {"f32", "bf16", NULL};
 static const char *const recompute_names[] = {"none", "mlp", "block", NULL};
-static const char *const wire_names[] = {"f32", "bf16", NULL};
+static const char *const wire_names[] = {"f32", "bf16", "int8", "int4", "int1", NULL};
 static const char *const attractor_names[] = {"none", "best", "mean", "last", "top", "pair", NULL};
 static const char *const scope_names[] = {"all", "matrices", NULL};
 static const char *const draw_names[] = {"constant", "expert", "tensor", "row", "element", NULL};
@@ -117,6 +118,8 @@ const struct option option_table[] = {
      .help = "whether experts start from the same weights"},
     {CHOICE(population.mode, mode_names), .fallback = "evolve",
      .help = "data_parallel: experts are replicas that average their gradients in every step"},
+    {CHOICE(population.park, park_names), .fallback = "auto", .flags = OPTION_RESUMABLE,
+     .help = "keep two experts on the device, all in host memory; auto: where a GPU has no room"},
     {CHOICE(population.grow, grow_names), .fallback = "clone", .flags = OPTION_RESUMABLE,
      .help = "experts added with --resume begin as copies of the others, best first, or anew"},
     {NUMBER(population.lr_spread, 1, 100), .fallback = "1",
@@ -159,6 +162,8 @@ const struct option option_table[] = {
      .help = "of matrix products; weights and moments are always f32"},
     {CHOICE(train.recompute, recompute_names), .fallback = "none", .flags = OPTION_RESUMABLE,
      .help = "what is not kept for the backward pass, to save memory; same results"},
+    {ANY(train.graph), .fallback = "false", .flags = OPTION_RESUMABLE,
+     .help = "on a GPU, queue passes as CUDA graphs: for small models; same results"},
 
     {CHOICE(evolution.preset, evolution_presets), .fallback = "shoal",
      .help = "sets the options below where they are not given"},
@@ -175,7 +180,7 @@ const struct option option_table[] = {
     {NUMBER(evolution.fragments, 1, 1024), .fallback = "1",
      .help = "parts of the weights exchanged in turn, one a round"},
     {CHOICE(evolution.wire, wire_names), .fallback = "f32",
-     .help = "how the mean travels between judgings; bf16: as its change, rounded"},
+     .help = "how the mean travels between judgings; all but f32: as changes, rounded"},
     {NUMBER(evolution.fitness_batches, 1, 1e6), .fallback = "8",
      .help = "batches of held-out text that judge an expert"},
     {NUMBER(evolution.top, 0, 0.5), .fallback = "0.25",
@@ -203,6 +208,11 @@ const struct option option_table[] = {
      .help = "newest snapshots kept, besides marked ones and that nearest the best; 0: all"},
     {ANY(snapshot.async), .fallback = "true", .flags = OPTION_RESUMABLE,
      .help = "write beside training, from copies in host memory; false: training waits"},
+
+    {NUMBER(faults.heartbeat, 0.05, 3600), .fallback = "2", .flags = OPTION_RESUMABLE,
+     .help = "seconds between signs of life that ranks give each other"},
+    {NUMBER(faults.deadline, 0, 86400), .fallback = "30", .flags = OPTION_RESUMABLE,
+     .help = "seconds of silence after which a rank is lost and the others go on; 0: never"},
 
     {CHOICE(device, device_names), .fallback = "auto", .flags = OPTION_RESUMABLE | OPTION_LOCAL,
      .help = "what computes; auto: a GPU where there is one"},

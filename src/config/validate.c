@@ -151,8 +151,8 @@ static enum shoal_status check_outer(const struct config *c, const char **keys)
     if (!steps) return SHOAL_OK;
     AGREE(
         c->evolution.wire == WIRE_F32, "evolution.wire evolution.outer.lr evolution.outer.momentum",
-        "evolution.wire bf16 sends the change of the mean, and outer steps leave the mean behind: "
-        "use evolution.wire f32, or leave evolution.outer out");
+        "evolution.wire sends changes of the mean unless it is f32, and outer steps leave the mean "
+        "behind: use evolution.wire f32, or leave evolution.outer out");
     AGREE(attracts(c, ATTRACT_MEAN),
           "evolution.outer.lr evolution.outer.momentum evolution.body.attractor "
           "evolution.io.attractor",
@@ -233,17 +233,17 @@ static enum shoal_status check_wire(const struct config *c, const char **keys)
 {
     const struct evo_rule *rule[] = {&c->evolution.body, &c->evolution.io};
     if (c->evolution.wire == WIRE_F32) return SHOAL_OK;
-    AGREE(
-        c->evolution.recombine, "evolution.wire evolution.recombine",
-        "evolution.wire bf16 needs evolution.recombine true: what travels are differences from the "
-        "mean of the last judging");
+    AGREE(c->evolution.recombine, "evolution.wire evolution.recombine",
+          "evolution.wire needs evolution.recombine true unless it is f32: what travels are "
+          "differences from the mean of the last judging");
     AGREE(strcmp(c->transport, "nccl") != 0, "evolution.wire transport",
-          "evolution.wire bf16 travels by MPI only: set transport mpi or auto, or "
+          "evolution.wire travels by MPI only unless it is f32: set transport mpi or auto, or "
           "evolution.wire f32");
     for (int g = 0; g < 2; g++)
         AGREE(rule[g]->moments != MOMENTS_INHERIT,
               "evolution.wire evolution.body.moments evolution.io.moments",
-              "evolution.wire bf16 carries weights only: moments inherit needs evolution.wire f32");
+              "evolution.wire carries weights only unless it is f32: moments inherit needs "
+              "evolution.wire f32");
     return SHOAL_OK;
 }
 

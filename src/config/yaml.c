@@ -47,6 +47,8 @@ static enum shoal_status push_key(struct reader *r, const yaml_event_t *event, s
     const char *name = (const char *)event->data.scalar.value;
     YAML_CHECK(!event->data.scalar.anchor, event->start_mark, "anchors are not supported: &",
                (const char *)event->data.scalar.anchor);
+    YAML_CHECK(strlen(name) == event->data.scalar.length, event->start_mark,
+               "a key holds a zero byte: ", name);
     *end = strlen(r->key);
     const size_t room = sizeof r->key - *end;
     const int wrote = snprintf(r->key + *end, room, "%s%s", *end ? "." : "", name);

@@ -160,7 +160,7 @@ void format_evaluation(char *out, size_t bytes, const struct evaluation *e)
 void format_summary(char *out, size_t bytes, const struct run_summary *s)
 {
     char time[FORMAT_WORD], tokens[FORMAT_WORD], best[FORMAT_WORD], loss[FORMAT_WORD];
-    char skipped[64] = "";
+    char skipped[64] = "", lost[96] = "";
     const bool stopped = s->step < s->steps, has_why = s->why[0] != 0;
     format_duration(time, s->time_s);
     format_count(tokens, s->tokens);
@@ -169,12 +169,15 @@ void format_summary(char *out, size_t bytes, const struct run_summary *s)
     if (s->skipped > 0)
         snprintf(skipped, sizeof skipped, ", %lld step%s skipped", (long long)s->skipped,
                  s->skipped == 1 ? "" : "s");
+    if (s->lost_workers > 0)
+        snprintf(lost, sizeof lost, ", without %d of %d experts at the end (%d worker%s lost)",
+                 s->lost_experts, s->experts, s->lost_workers, s->lost_workers == 1 ? "" : "s");
     snprintf(out, bytes,
-             "%s%s%s%s after %lld of %lld steps, %s tokens, %s%s\n"
+             "%s%s%s%s after %lld of %lld steps, %s tokens, %s%s%s\n"
              "best: %s at step %lld, loss %s (perplexity %.4g, %.4f bits/token)\n"
              "weights: %s%s%s%s",
              stopped ? "stopped" : "finished", has_why ? " (" : "", s->why, has_why ? ")" : "",
-             (long long)s->step, (long long)s->steps, tokens, time, skipped, best,
+             (long long)s->step, (long long)s->steps, tokens, time, skipped, lost, best,
              (long long)s->champion_step, loss, exp(s->champion_fitness),
              s->champion_fitness / 0.693147180559945309, s->best_path,
              stopped ? "\nresume: shoal train " : "", stopped ? s->config_path : "",

@@ -75,9 +75,10 @@ struct run_summary {
     int champion;
     int64_t champion_step;
     double champion_fitness;
-    const char *best_path;   /* borrowed */
-    const char *why;         /* it stopped before its end; "": nobody said so; borrowed */
-    const char *config_path; /* of the run, to resume with; borrowed */
+    const char *best_path;          /* borrowed */
+    const char *why;                /* it stopped before its end; "": nobody said so; borrowed */
+    int lost_workers, lost_experts; /* on the way; nothing is said of 0 */
+    const char *config_path;        /* of the run, to resume with; borrowed */
 };
 /* Some lines, separated by newlines. */
 void format_summary(char *out, size_t bytes, const struct run_summary *s);

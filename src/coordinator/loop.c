@@ -9,17 +9,22 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "coordinator/announce.h"
 #include "coordinator/display.h"
+#include "coordinator/joined.h"
 #include "coordinator/metrics.h"
 #include "coordinator/state.h"
 #include "coordinator/track.h"
 #include "coordinator/wishes.h"
+#include "evo/owners.h"
 
 _Static_assert(sizeof(struct order) + SHOAL_MAX_EXPERTS * sizeof(uint16_t) <= COMM_MAX_RECORD,
                "an order is one record");
 
 /* How long to listen before the screen is looked after again. */
 static const double listen_s = 0.2;
+/* Between two looks whether somebody is lost. */
+static const double look_s = 0.1;
 
 /* What the shards of the newest ordered snapshot have cost so far. */
 struct snapshot_cost {
@@ -45,10 +50,12 @@ struct coordinator {
     struct display *display;
     struct track track;
     struct snapshot_cost cost;
-    struct shard_mark *shards; /* owned; of the newest ordered snapshot */
-    struct joined_row *joined; /* owned; for indices */
-    int64_t n_joined;
-    int stored; /* experts below it were there before this session */
+    struct shard_mark *shards;  /* owned; of the newest ordered snapshot, */
+    struct shard_mark *kept;    /* owned; of each expert in the newest committed one, */
+    struct shard_mark *next;    /* owned; and in the one to be committed */
+    int n_lost, n_lost_experts; /* workers, and their experts */
+    double looked_s;            /* clock of the last look for them */
+    struct joined joined;       /* for indices */
     struct wishes wishes;
     double peak_bytes[SHOAL_MAX_EXPERTS]; /* of each worker's memory; as many as stall_s */
 };
@@ -60,13 +67,19 @@ static double run_time(const struct coordinator *c)
 
 /* ---- what the state machine asks for ---- */
 
+static bool expert_lost(const struct coordinator *c, int expert)
+{
+    const int workers = comm_workers(c->comm);
+    return coordinator_lost(c->state, owners_of(expert, workers, c->config.population.experts));
+}
+
 /* A diverged expert begins again as the best member; that should not go unseen. */
 static void tell_diverged(const struct coordinator *c, const struct judging *judged)
 {
     char best[FORMAT_WORD];
     format_member(best, judged->best, c->config.population.experts);
     for (int k = 0; judged->best >= 0 && k < c->config.population.experts; k++)
-        if (!isfinite(judged->fitness[k]))
+        if (!isfinite(judged->fitness[k]) && !expert_lost(c, k))
             log_warn("expert %d has diverged at step %lld and begins again as the best member (%s)",
                      k, (long long)judged->step, best);
 }
@@ -120,6 +133,17 @@ static enum shoal_status abandon_snapshot(struct coordinator *c, int64_t step)
     return metrics_write_lost_snapshot(c->metrics, run_time(c), step, c->committed);
 }
 
+/* Whoever was lost is there as it was last written, if it ever was. */
+static void mark_shards(struct coordinator *c, const struct standing *standing)
+{
+    for (int k = 0; k < c->config.population.experts; k++) {
+        struct shard_mark *next = &c->next[k];
+        *next = live_has(&standing->lost, k) ? c->kept[k] : c->shards[k];
+        if (live_has(&standing->lost, k) && next->age >= 0)
+            next->age += standing->step - c->committed;
+    }
+}
+
 static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
 {
     const char *run = c->config.run.out;
@@ -127,20 +151,22 @@ static enum shoal_status commit_snapshot(struct coordinator *c, int64_t step)
                                    .members = coordinator_members(&c->config),
                                    .workers = comm_workers(c->comm),
                                    .time_s = run_time(c),
-                                   .shards = c->shards,
-                                   .joined = c->joined,
-                                   .n_joined = c->n_joined,
+                                   .shards = c->next,
+                                   .joined = c->joined.rows,
+                                   .n_joined = c->joined.n,
                                    .config = c->config_text};
     double stall_s = 0.0;
     int64_t index_bytes = 0;
     memcpy(index.run_id, c->run_id, sizeof index.run_id);
     index.judgings = coordinator_snapshot(c->state, &index.standing, &index.n_judgings);
+    mark_shards(c, &index.standing);
     if (index_write(run, &index, &index_bytes) != SHOAL_OK) {
         log_warn("%s", shoal_failure_text());
         shoal_failure_told();
         return abandon_snapshot(c, step);
     }
     c->committed = step;
+    memcpy(c->kept, c->next, (size_t)index.experts * sizeof *c->kept);
     c->lost = false;
     if (index_prune(run, c->config.snapshot.keep) != SHOAL_OK) {
         log_warn("old snapshots remain: %s", shoal_failure_text());
@@ -171,11 +197,14 @@ static enum shoal_status end_run(struct coordinator *c)
                                         .champion_fitness = standing.champion_fitness,
                                         .best_path = best_path,
                                         .why = c->wishes.why,
+                                        .lost_workers = c->n_lost,
+                                        .lost_experts = c->n_lost_experts,
                                         .config_path = config_path};
     const struct metrics_end end = {.tokens = (int64_t)summary.tokens,
                                     .skipped = summary.skipped,
                                     .late = c->late,
                                     .why = c->wishes.why,
+                                    .lost = c->n_lost,
                                     .peak_bytes = c->peak_bytes,
                                     .workers = comm_workers(c->comm)};
     display_summary(c->display, &summary);
@@ -203,6 +232,8 @@ static enum shoal_status send_order(struct coordinator *c, const struct actions 
 static enum shoal_status act(struct coordinator *c, const struct actions *actions)
 {
     const double ordered_s = run_time(c);
+    if (actions->announce)
+        SHOAL_TRY(announce_members(c->comm, &actions->announcement, c->config.faults.deadline));
     if (actions->abandon && actions->send) SHOAL_TRY(abandon_snapshot(c, actions->abandon_step));
     if (actions->send) SHOAL_TRY(send_order(c, actions));
     if (actions->judged) SHOAL_TRY(record_judging(c, actions->judged));
@@ -242,7 +273,8 @@ static enum shoal_status record_evaluation(struct coordinator *c, const struct r
 static void record_shard(struct coordinator *c, const struct report *r)
 {
     c->cost.bytes += r->count[0];
-    c->shards[r->member] = (struct shard_mark){r->member, r->count[0], (uint64_t)r->count[2]};
+    c->shards[r->member] = (struct shard_mark){
+        .expert = r->member, .bytes = r->count[0], .digest = (uint64_t)r->count[2]};
     if (r->worker < 0 || r->worker >= SHOAL_MAX_EXPERTS) return;
     c->cost.stall_s[r->worker] += r->value[1];
     c->peak_bytes[r->worker] = (double)r->count[1];
@@ -299,6 +331,38 @@ static enum shoal_status look_around(struct coordinator *c)
     return act(c, &actions);
 }
 
+static enum shoal_status step(struct coordinator *c, const struct event *event,
+                              struct actions *actions)
+{
+    const enum shoal_status decided = coordinator_step(c->state, event, actions);
+    if (decided == SHOAL_OK) return SHOAL_OK;
+    /* The judging that ends the run is worth a line; its own failure would hide the cause. */
+    if (actions->judged) (void)record_judging(c, actions->judged);
+    return name_last_snapshot(c, decided);
+}
+
+/* A worker that nobody has heard of for too long is lost. */
+static enum shoal_status look_for_losses(struct coordinator *c)
+{
+    double silent_s = 0;
+    struct event event = {.kind = EVENT_LOST, .time_s = run_time(c)};
+    struct actions actions;
+    if (clock_now_s() - c->looked_s < look_s) return SHOAL_OK;
+    c->looked_s = clock_now_s();
+    event.worker = comm_silent(c->comm, &silent_s);
+    if (event.worker < 0) return SHOAL_OK;
+    const int workers = comm_workers(c->comm), experts = c->config.population.experts;
+    const int first = owners_first(event.worker, workers, experts);
+    const int end = owners_first(event.worker + 1, workers, experts);
+    tell_lost(event.worker, silent_s, first, end - first);
+    c->n_lost++;
+    c->n_lost_experts += end - first;
+    SHOAL_TRY(metrics_write_lost(c->metrics, event.time_s, (int64_t)c->track.step, event.worker,
+                                 silent_s, first, end - first));
+    SHOAL_TRY(step(c, &event, &actions));
+    return act(c, &actions);
+}
+
 /* Also the handler of a world of one: owner is the coordinator. */
 static enum shoal_status hear(void *owner, const void *record, size_t bytes)
 {
@@ -312,41 +376,11 @@ static enum shoal_status hear(void *owner, const void *record, size_t bytes)
         return SHOAL_OK;
     }
     memcpy(&event.report, record, sizeof event.report);
-    const enum shoal_status decided = coordinator_step(c->state, &event, &actions);
-    if (decided != SHOAL_OK) {
-        /* The judging that ends the run is worth a line; its own failure would hide the cause. */
-        if (actions.judged) (void)record_judging(c, actions.judged);
-        return name_last_snapshot(c, decided);
-    }
+    SHOAL_TRY(step(c, &event, &actions));
     if (actions.late) c->late++;
     if (!actions.late) SHOAL_TRY(record_report(c, &event.report, event.time_s));
     SHOAL_TRY(act(c, &actions));
     show_progress(c);
-    return SHOAL_OK;
-}
-
-static enum shoal_status remember_joined(struct coordinator *c, const struct snapshot_index *resume)
-{
-    const size_t bytes = (size_t)resume->n_joined * sizeof *c->joined;
-    SHOAL_TRY(mem_alloc(bytes, "who joined", &c->joined));
-    if (resume->n_joined) memcpy(c->joined, resume->joined, bytes);
-    c->n_joined = resume->n_joined;
-    c->stored = resume->stored;
-    return SHOAL_OK;
-}
-
-/* Those that begin with this session. */
-static enum shoal_status tell_joined(struct coordinator *c, double now_s)
-{
-    for (int64_t i = 0; i < c->n_joined; i++) {
-        const struct joined_row *row = &c->joined[i];
-        char how[32] = "anew";
-        if (row->expert < c->stored) continue;
-        if (row->parent >= 0)
-            (void)snprintf(how, sizeof how, "as a copy of expert %d", row->parent);
-        log_info("expert %d joins at step %lld, %s", row->expert, (long long)row->step, how);
-        SHOAL_TRY(metrics_write_joined(c->metrics, now_s, row->step, row->expert, row->parent));
-    }
     return SHOAL_OK;
 }
 
@@ -369,11 +403,17 @@ enum shoal_status coordinator_create(const struct config *cfg, struct comm *comm
     wishes_begin(&c->wishes, cfg->run.margin);
     c->earlier_s = resume ? resume->time_s : 0.0;
     snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
-    if (resume) SHOAL_GOTO(remember_joined(c, resume));
-    SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof *c->shards, "what shards are",
-                         &c->shards));
+    if (resume) SHOAL_GOTO(joined_remember(&c->joined, resume));
+    struct shard_mark **const marks[] = {&c->shards, &c->kept, &c->next};
+    for (int i = 0; i < 3; i++)
+        SHOAL_GOTO(mem_alloc((size_t)cfg->population.experts * sizeof **marks[i], "what shards are",
+                             marks[i]));
+    for (int k = 0; k < cfg->population.experts; k++)
+        c->kept[k] = resume && resume->shards
+                         ? resume->shards[k]
+                         : (struct shard_mark){.expert = k, .age = resume ? 0 : -1};
     SHOAL_GOTO(config_text(cfg, &c->config_text));
-    SHOAL_GOTO(coordinator_state_create(cfg, resume ? &resume->standing : NULL,
+    SHOAL_GOTO(coordinator_state_create(cfg, comm_workers(comm), resume ? &resume->standing : NULL,
                                         resume ? resume->judgings : NULL,
                                         resume ? resume->n_judgings : 0, &c->state));
     SHOAL_GOTO(metrics_open(cfg->run.out, &c->metrics));
@@ -395,7 +435,9 @@ void coordinator_destroy(struct coordinator **c)
     coordinator_state_destroy(&(*c)->state);
     mem_free((*c)->config_text);
     mem_free((*c)->shards);
-    mem_free((*c)->joined);
+    mem_free((*c)->kept);
+    mem_free((*c)->next);
+    joined_free(&(*c)->joined);
     mem_free(*c);
     *c = NULL;
 }
@@ -423,7 +465,7 @@ static enum shoal_status announce(struct coordinator *c, double now_s)
                                         .has_recombinant = cfg->evolution.recombine};
     display_start(c->display, &shape);
     SHOAL_TRY(metrics_write_start(c->metrics, now_s, &start));
-    return tell_joined(c, now_s);
+    return joined_tell(&c->joined, c->metrics, now_s);
 }
 
 enum shoal_status coordinator_start(struct coordinator *c)
@@ -446,6 +488,7 @@ enum shoal_status coordinator_run(struct coordinator *c)
         int worker = -1;
         bool got = false;
         SHOAL_TRY(comm_hear(c->comm, record, &bytes, &worker, listen_s, &got));
+        SHOAL_TRY(look_for_losses(c));
         if (got) {
             SHOAL_TRY(hear(c, record, bytes));
         } else {
@@ -453,5 +496,5 @@ enum shoal_status coordinator_run(struct coordinator *c)
             show_progress(c);
         }
     }
-    return SHOAL_OK;
+    return comm_bid_farewell(c->comm);
 }

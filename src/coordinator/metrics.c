@@ -261,6 +261,20 @@ enum shoal_status metrics_write_lost_snapshot(struct metrics *m, double time_s, 
     return put_line(m, &j);
 }
 
+enum shoal_status metrics_write_lost(struct metrics *m, double time_s, int64_t step, int worker,
+                                     double silent_s, int first, int experts)
+{
+    struct json j;
+    char reason[64];
+    (void)snprintf(reason, sizeof reason, "silent for %.1f s", silent_s);
+    begin(&j, "lost", time_s, step);
+    json_int(&j, "worker", worker);
+    json_string(&j, "reason", reason);
+    json_int(&j, "first_expert", first);
+    json_int(&j, "experts", experts);
+    return put_line(m, &j);
+}
+
 enum shoal_status metrics_write_end(struct metrics *m, double time_s,
                                     const struct standing *standing, const struct metrics_end *end)
 {
@@ -273,6 +287,7 @@ enum shoal_status metrics_write_end(struct metrics *m, double time_s,
     json_int(&j, "skipped", end->skipped);
     json_int(&j, "late", end->late);
     json_numbers(&j, "peak_bytes", end->peak_bytes, (size_t)end->workers);
+    if (end->lost > 0) json_int(&j, "lost", end->lost);
     if (end->why[0]) json_string(&j, "why", end->why);
     return put_line(m, &j);
 }

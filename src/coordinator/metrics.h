@@ -71,6 +71,10 @@ enum shoal_status metrics_write_snapshot(struct metrics *m, double time_s, int64
  * that was, null: none. */
 enum shoal_status metrics_write_lost_snapshot(struct metrics *m, double time_s, int64_t step,
                                               int64_t newest);
+/* {"event":"lost","worker","reason","first_expert","experts"}: a worker that did not answer any
+ * more, and the experts that it took along. */
+enum shoal_status metrics_write_lost(struct metrics *m, double time_s, int64_t step, int worker,
+                                     double silent_s, int first, int experts);
 /* {"event":"end","best","best_step","best_fitness","tokens","skipped","late","peak_bytes":[every
  * worker]}, and "why" where the run was stopped before its end; tokens and
  * skipped steps of the population; late: reports that were ignored; peak_bytes: the most memory a
@@ -80,6 +84,7 @@ struct metrics_end {
     const char *why;          /* it stopped; ""; borrowed */
     const double *peak_bytes; /* borrowed */
     int workers;
+    int lost; /* workers; left out where 0 */
 };
 enum shoal_status metrics_write_end(struct metrics *m, double time_s,
                                     const struct standing *standing, const struct metrics_end *end);

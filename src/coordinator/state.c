@@ -11,49 +11,12 @@
  * knows how far they are, so no step named from here could be one that none of them has passed.
  *
  * Nothing here depends on the order in which reports of one judging arrive. */
-#include "coordinator/state.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 #include "base/memory.h"
-#include "coordinator/history.h"
+#include "coordinator/state_impl.h"
 #include "evo/plan.h"
-
-/* A snapshot that was ordered. */
-struct shards {
-    bool ordered; /* ever, since the start or resumption */
-    bool waiting; /* not all shards are on disk yet */
-    bool failed;  /* one of them will not be */
-    int n_told;
-    uint8_t told[SHOAL_MAX_EXPERTS];
-    struct standing standing; /* when it was ordered */
-    int64_t n_judgings;       /* up to then */
-};
-
-struct coordinator_state {
-    struct config config;
-    int experts, members;
-    bool resumed, started;
-    bool stopped;  /* the last order says stop */
-    int64_t until; /* the judging waited for */
-    int n_heard;
-    uint8_t heard[SHOAL_MAX_EXPERTS + 1];
-    double fitness[SHOAL_MAX_EXPERTS + 1];
-    int64_t trained[SHOAL_MAX_EXPERTS]; /* newest step each expert reported */
-    int64_t round_step;                 /* newest round reported */
-    bool evaluating;                    /* the evaluation at standing.step is not in yet */
-    struct cadence cadence;             /* what rounds have cost, until standing.every is chosen */
-    struct standing standing;           /* after the newest judging or halt */
-    int order[SHOAL_MAX_EXPERTS];       /* the experts as it ranked them, and as they travel; */
-    uint16_t ranked[SHOAL_MAX_EXPERTS]; /* only where a rule compares them */
-    enum wish wish;                     /* not carried out yet */
-    bool asked;                         /* to halt, since the last order */
-    struct report halted;               /* to be answered; kind 0: none */
-    struct shards shards;
-    struct standing committed; /* of the newest snapshot that is complete, and */
-    int64_t n_committed;       /* its judgings: the next may be ordered in the same event */
-    struct history history;
-};
 
 int coordinator_members(const struct config *c)
 {
@@ -70,7 +33,20 @@ static void standing_begin(struct standing *standing, int experts)
     live_all(&standing->live, experts);
 }
 
-enum shoal_status coordinator_state_create(const struct config *c, const struct standing *standing,
+/* Who was lost is back, as its last shard has it. Where experts evolve, what is that old may
+ * neither lead nor be part of a mean: it begins again as the best member. */
+static void take_back(struct coordinator_state *s)
+{
+    const struct config *c = &s->config;
+    const bool independent =
+        c->evolution.body.attractor == ATTRACT_NONE && c->evolution.io.attractor == ATTRACT_NONE;
+    for (int k = 0; k < s->experts; k++)
+        if (live_has(&s->standing.lost, k)) live_put(&s->standing.live, k, independent);
+    live_none(&s->standing.lost, s->experts);
+}
+
+enum shoal_status coordinator_state_create(const struct config *c, int workers,
+                                           const struct standing *standing,
                                            const struct judging *judgings, int64_t n_judgings,
                                            struct coordinator_state **out)
 {
@@ -80,6 +56,8 @@ enum shoal_status coordinator_state_create(const struct config *c, const struct 
     SHOAL_CHECK(c->population.experts >= 1 && c->population.experts <= SHOAL_MAX_EXPERTS,
                 SHOAL_EARG, "population.experts is %d, not 1 to %d", c->population.experts,
                 SHOAL_MAX_EXPERTS);
+    SHOAL_CHECK(workers >= 1 && workers <= c->population.experts, SHOAL_EARG,
+                "%d workers for %d experts", workers, c->population.experts);
     SHOAL_TRY(mem_alloc(sizeof *s, "the coordinator's state", &s));
     s->config = *c;
     s->experts = c->population.experts;
@@ -89,6 +67,8 @@ enum shoal_status coordinator_state_create(const struct config *c, const struct 
     s->round_step = -1;
     standing_begin(&s->standing, s->experts);
     if (standing) s->standing = *standing;
+    take_back(s);
+    membership_begin(&s->membership, workers, s->experts);
     if (c->evolution.every > 0) s->standing.every = c->evolution.every;
     for (int64_t i = 0; i < n_judgings; i++)
         SHOAL_GOTO(history_add(&s->history, &judgings[i]));
@@ -144,6 +124,7 @@ static void send_order(struct coordinator_state *s, struct order *order, struct 
     s->stopped = order->stop != 0;
     s->n_heard = 0;
     memset(s->heard, 0, (size_t)s->members);
+    state_hear_lost(s);
     s->asked = false;
     if (s->wish == WISH_SNAPSHOT && order->snapshot) s->wish = WISH_NONE;
     out->send = true;
@@ -173,20 +154,6 @@ static enum shoal_status start(struct coordinator_state *s, struct actions *out)
     return SHOAL_OK;
 }
 
-static void begin_snapshot(struct coordinator_state *s, struct actions *out)
-{
-    if (s->shards.waiting) {
-        out->abandon = true;
-        out->abandon_step = s->shards.standing.step;
-    }
-    s->shards.ordered = s->shards.waiting = true;
-    s->shards.failed = false;
-    s->shards.n_told = 0;
-    memset(s->shards.told, 0, (size_t)s->experts);
-    s->shards.standing = s->standing;
-    s->shards.n_judgings = s->history.n;
-}
-
 /* Take the decision of a complete judging over. Returns whether there is a new champion. */
 static bool update_standing(struct coordinator_state *s, const struct judging *judged)
 {
@@ -195,6 +162,7 @@ static bool update_standing(struct coordinator_state *s, const struct judging *j
     now->best = judged->best;
     now->best_fitness = judged->fitness[judged->best];
     (void)plan_live(judged->fitness, s->experts, &now->live);
+    s->unsaved = true;
     if (now->champion >= 0 && !(now->best_fitness < now->champion_fitness)) return false;
     now->champion = now->best;
     now->champion_step = now->step;
@@ -235,7 +203,7 @@ static enum shoal_status judge(struct coordinator_state *s, double time_s, struc
     send_order(s, &order, out);
     s->standing.round_done = 0; /* snapshots are taken before the round */
     s->evaluating = order.eval != 0;
-    if (order.snapshot) begin_snapshot(s, out);
+    if (order.snapshot) state_begin_snapshot(s, out);
     return SHOAL_OK;
 }
 
@@ -251,7 +219,7 @@ static void answer_halt(struct coordinator_state *s, struct actions *out)
     order.until = order.stop ? s->standing.step : s->until;
     s->halted.kind = 0;
     send_order(s, &order, out);
-    begin_snapshot(s, out);
+    state_begin_snapshot(s, out);
 }
 
 static void hear_halted(struct coordinator_state *s, const struct report *r, struct actions *out)
@@ -260,8 +228,6 @@ static void hear_halted(struct coordinator_state *s, const struct report *r, str
                 r->step >= s->until;
     if (out->late) return;
     s->halted = *r;
-    /* Else when the shards of the snapshot before have all been reported. */
-    if (!s->shards.waiting) answer_halt(s, out);
 }
 
 static void take_wish(struct coordinator_state *s, enum wish wish, struct actions *out)
@@ -283,45 +249,14 @@ static void hear_wish(struct coordinator_state *s, const struct report *r, struc
     if (!out->late) take_wish(s, (enum wish)r->count[0], out);
 }
 
-static bool is_expert(const struct coordinator_state *s, int member)
+static void hear_fitness(struct coordinator_state *s, const struct report *r, struct actions *out)
 {
-    return member >= 0 && member < s->experts;
-}
-
-static enum shoal_status hear_fitness(struct coordinator_state *s, const struct event *event,
-                                      struct actions *out)
-{
-    const struct report *r = &event->report;
     out->late = s->stopped || r->step != s->until || r->member < 0 || r->member >= s->members ||
                 s->heard[r->member];
-    if (out->late) return SHOAL_OK;
+    if (out->late) return;
     s->heard[r->member] = 1;
     s->fitness[r->member] = r->value[0];
     s->n_heard++;
-    return s->n_heard < s->members ? SHOAL_OK : judge(s, event->time_s, out);
-}
-
-/* A shard is on disk, or will not be. The snapshot is decided when all have been heard of, so that
- * nobody writes any more where things are removed. */
-static void hear_shard(struct coordinator_state *s, const struct report *r, struct actions *out)
-{
-    struct shards *shards = &s->shards;
-    out->late = !shards->waiting || r->step != shards->standing.step || !is_expert(s, r->member) ||
-                shards->told[r->member];
-    if (out->late) return;
-    shards->told[r->member] = 1;
-    shards->failed = shards->failed || r->kind == REPORT_FAILED;
-    if (++shards->n_told < s->experts) return;
-    shards->waiting = false;
-    out->commit = !shards->failed;
-    out->abandon = shards->failed;
-    out->commit_step = out->abandon_step = shards->standing.step;
-    if (out->commit) {
-        s->committed = shards->standing;
-        s->n_committed = shards->n_judgings;
-    }
-    out->finished = s->stopped;
-    if (s->halted.kind != 0) answer_halt(s, out);
 }
 
 static void hear_eval(struct coordinator_state *s, const struct report *r, struct actions *out)
@@ -333,7 +268,7 @@ static void hear_eval(struct coordinator_state *s, const struct report *r, struc
 
 static void hear_step(struct coordinator_state *s, const struct report *r, struct actions *out)
 {
-    out->late = s->stopped || !is_expert(s, r->member) || r->step > s->until ||
+    out->late = s->stopped || !state_is_expert(s, r->member) || r->step > s->until ||
                 r->step <= s->trained[r->member];
     if (!out->late) s->trained[r->member] = r->step;
 }
@@ -348,48 +283,76 @@ static void hear_round(struct coordinator_state *s, const struct report *r, stru
         cadence_hear(&s->cadence, steps_between_rounds(s), r->value[1], r->value[2]);
 }
 
+/* Decide what there is to decide, but while members change; a halt is answered when the shards of
+ * the snapshot before have all been reported. */
+static enum shoal_status decide(struct coordinator_state *s, double time_s, struct actions *out)
+{
+    if (s->membership.renewing || s->stopped) return SHOAL_OK;
+    if (s->halted.kind != 0) {
+        if (!s->shards.waiting) answer_halt(s, out);
+        return SHOAL_OK;
+    }
+    return s->n_heard == s->members ? judge(s, time_s, out) : SHOAL_OK;
+}
+
+/* ---- state.h ---- */
+
+static void hear(struct coordinator_state *s, const struct report *r, struct actions *out)
+{
+    out->late = !membership_counts(&s->membership, r->worker);
+    if (out->late) return;
+    switch (r->kind) {
+    case REPORT_FITNESS:
+        hear_fitness(s, r, out);
+        break;
+    case REPORT_WROTE:
+    case REPORT_FAILED:
+        state_hear_shard(s, r, out);
+        break;
+    case REPORT_STEP:
+        hear_step(s, r, out);
+        break;
+    case REPORT_EVAL:
+        hear_eval(s, r, out);
+        break;
+    case REPORT_LINEAGE:
+    case REPORT_DEVICE:
+        break;
+    case REPORT_ROUND:
+        hear_round(s, r, out);
+        break;
+    case REPORT_WISH:
+        hear_wish(s, r, out);
+        break;
+    case REPORT_HALTED:
+        hear_halted(s, r, out);
+        break;
+    case REPORT_PLACE:
+        out->late = !membership_place(&s->membership, r);
+        break;
+    default:
+        out->late = true;
+    }
+}
+
 enum shoal_status coordinator_step(struct coordinator_state *s, const struct event *event,
                                    struct actions *out)
 {
-    memset(out, 0, offsetof(struct actions, order));
+    memset(out, 0, offsetof(struct actions, announcement));
     if (event->kind == EVENT_START) return start(s, out);
-    if (!s->started) {
-        out->late = true;
-        return SHOAL_OK;
-    }
-    if (event->kind == EVENT_WISH) {
-        take_wish(s, event->wish, out);
-        return SHOAL_OK;
-    }
-    switch (event->report.kind) {
-    case REPORT_FITNESS:
-        return hear_fitness(s, event, out);
-    case REPORT_WROTE:
-    case REPORT_FAILED:
-        hear_shard(s, &event->report, out);
-        return SHOAL_OK;
-    case REPORT_STEP:
-        hear_step(s, &event->report, out);
-        return SHOAL_OK;
-    case REPORT_EVAL:
-        hear_eval(s, &event->report, out);
-        return SHOAL_OK;
-    case REPORT_LINEAGE:
-    case REPORT_DEVICE:
-        return SHOAL_OK;
-    case REPORT_ROUND:
-        hear_round(s, &event->report, out);
-        return SHOAL_OK;
-    case REPORT_WISH:
-        hear_wish(s, &event->report, out);
-        return SHOAL_OK;
-    case REPORT_HALTED:
-        hear_halted(s, &event->report, out);
-        return SHOAL_OK;
-    default:
-        out->late = true;
-        return SHOAL_OK;
-    }
+    out->late = !s->started;
+    if (!s->started) return SHOAL_OK;
+    if (event->kind == EVENT_WISH) take_wish(s, event->wish, out);
+    if (event->kind == EVENT_LOST) SHOAL_TRY(state_lose(s, event->worker, out));
+    if (event->kind == EVENT_REPORT) hear(s, &event->report, out);
+    if (out->late) return SHOAL_OK;
+    state_renew(s, out);
+    return decide(s, event->time_s, out);
+}
+
+bool coordinator_lost(const struct coordinator_state *s, int worker)
+{
+    return !membership_counts(&s->membership, worker);
 }
 
 void coordinator_standing(const struct coordinator_state *s, struct standing *out)

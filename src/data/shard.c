@@ -74,7 +74,7 @@ enum shoal_status shard_open(const char *path, struct shard *out)
 {
     memset(out, 0, sizeof *out);
     SHOAL_TRY(path_format(out->path, "%s", path));
-    const int fd = open(path, O_RDONLY);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would make it wait */
     SHOAL_CHECK(fd >= 0, SHOAL_EIO, "%s: cannot be opened: %s", path, strerror(errno));
     enum shoal_status st = map_file(path, fd, out);
     close(fd); /* the mapping stays; nothing was written */

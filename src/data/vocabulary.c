@@ -97,6 +97,10 @@ static enum shoal_status add_special(struct builder *b, struct json_object *adde
         struct json_object *name = json_object_object_get(json_item(added, i), "content");
         const int id = find(b, json_text_of(name));
         SHOAL_ASSERT(id >= 0);
+        /* It would stand for its own name, in texts too. */
+        SHOAL_CHECK(b->origin[id] != MADE, SHOAL_EFORMAT,
+                    "%s: added token '%s' is a byte's; text would become it", b->tokens_path,
+                    json_text_of(name));
         b->origin[id] = SPECIAL;
     }
     b->v->end_of_text = find(b, end_of_text);

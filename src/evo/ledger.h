@@ -48,4 +48,5 @@ struct standing {
     int64_t champion_step;
     double champion_fitness;
     struct live_set live;
+    struct live_set lost; /* experts whose worker was lost: their newest shards are older */
 };

@@ -28,8 +28,10 @@ enum report_kind {
     REPORT_DEVICE, /* a worker is ready: value = {FLOP/s of its device at best, NAN: unknown; FLOPs
                       a token takes} */
     REPORT_WISH,   /* a worker standing at `step` was signalled: count = {enum wish, signal} */
-    REPORT_HALTED  /* as asked, all workers stand at `step`, between two judgings, before the round
+    REPORT_HALTED, /* as asked, all workers stand at `step`, between two judgings, before the round
                       of this step */
+    REPORT_PLACE   /* the answer to an announcement: count = {passes of this worker so far, its
+                      epoch} */
 };
 
 struct report {
@@ -60,6 +62,20 @@ struct order {
                           judge and report every member's fitness */
     double best_fitness;
     struct live_set live; /* whose fitness was finite at the last judging; last: see order_bytes */
+};
+
+/* Who takes part from now on, because somebody was lost. Workers leave what needs the others, say
+ * how many passes they have made (members.h) and wait until all have. Then they connect anew: who
+ * has not made `passed` of them has what the next brings and passes it, and what was begun after
+ * that begins again. */
+struct announcement {
+    uint32_t epoch;
+    int32_t ready; /* nonzero: all have said where they are */
+    int64_t passed;
+    int32_t
+        best; /* who leads while the best of the last judging is lost; that one where it lives */
+    int32_t reserved;
+    struct live_set live; /* of workers; there are no more of them than experts can be */
 };
 
 /* What of an order travels in a population of `experts`. Where experts follow different ones

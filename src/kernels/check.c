@@ -26,6 +26,11 @@ static const char *types_text(int types)
     }
 }
 
+int check_type(struct view v)
+{
+    return v.dtype == DTYPE_I32 ? 0 : type_bit(v.dtype);
+}
+
 enum shoal_status check_count(const char *op, const char *arg, struct view v, int types,
                               int64_t count)
 {

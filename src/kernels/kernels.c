@@ -95,6 +95,11 @@ bool device_is_host(const struct device *dev)
     return dev->is_host;
 }
 
+int64_t device_memory_bytes(const struct device *dev)
+{
+    return dev->memory_bytes;
+}
+
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out)
 {
     return dev->ops->alloc(dev, bytes, what, out);
@@ -150,6 +155,17 @@ enum shoal_status device_get(struct device *dev, void *pinned, const void *src, 
     return dev->ops->get(dev, pinned, src, bytes);
 }
 
+enum shoal_status device_swap(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes)
+{
+    return dev->ops->swap(dev, slab, out, in, bytes);
+}
+
+enum shoal_status device_swap_wait(struct device *dev)
+{
+    return dev->ops->swap_wait(dev);
+}
+
 enum shoal_status device_mark(struct device *dev, int mark)
 {
     SHOAL_ASSERT(mark >= 0 && mark < DEVICE_MARKS);
@@ -160,6 +176,32 @@ enum shoal_status device_reach(struct device *dev, int mark)
 {
     SHOAL_ASSERT(mark >= 0 && mark < DEVICE_MARKS);
     return dev->ops->reach(dev, mark);
+}
+
+bool device_records(const struct device *dev)
+{
+    return dev->ops->record_begin != NULL;
+}
+
+enum shoal_status device_record_begin(struct device *dev)
+{
+    return dev->ops->record_begin(dev);
+}
+
+enum shoal_status device_record_end(struct device *dev, struct device_piece **out)
+{
+    return dev->ops->record_end(dev, out);
+}
+
+enum shoal_status device_replay(struct device *dev, struct device_piece *p, bool *moved)
+{
+    return dev->ops->replay(dev, p, moved);
+}
+
+void device_piece_free(struct device *dev, struct device_piece **p)
+{
+    if (*p) dev->ops->piece_free(dev, *p);
+    *p = NULL;
 }
 
 enum shoal_status device_beside_begin(struct device *dev)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include "base/rng.h"
 #include "base/status.h"
+#include "kernels/packing.h"
 
 enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_I32 };
 
@@ -87,6 +88,8 @@ const char *device_identity(const struct device *dev);
 /* Whether device memory is ordinary host memory, so that pointers may be used on either side. If
  * not, only kernels and device_* may look at what they point to. */
 bool device_is_host(const struct device *dev);
+/* All the memory a GPU has, in bytes; 0 on the CPU. */
+int64_t device_memory_bytes(const struct device *dev);
 /* bytes of zeroed memory, 64-byte aligned (256 on GPUs). out is void **. */
 enum shoal_status device_alloc(struct device *dev, size_t bytes, const char *what, void *out);
 void device_free(struct device *dev, void *p);
@@ -107,11 +110,44 @@ void device_free_pinned(struct device *dev, void *p);
  * side may be touched by the host until a mark made later is reached. */
 enum shoal_status device_put(struct device *dev, void *dst, const void *pinned, size_t bytes);
 enum shoal_status device_get(struct device *dev, void *pinned, const void *src, size_t bytes);
+/* Slabs that wait for their turn lie in pinned memory, which may be worked on where it lies, at the
+ * speed of the bus: whatever takes a slab on the device takes one there, kernels, device_upload,
+ * _download, _copy, _zero and _fetch. Where it is worked on much it is brought to the device first:
+ * device_swap queues a copy of a slab to `out` (NULL: nothing leaves) and then of `in` to the slab
+ * (NULL: nothing comes), beside computing and any lane, after all that is queued on the compute
+ * stream so far and in the order of the swaps. device_swap_wait: whatever is queued on the compute
+ * stream from now on starts when all swaps so far are done; until then nothing else may touch what
+ * they do. Neither waits itself. Not in the lane. On the CPU a swap is two copies. */
+enum shoal_status device_swap(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes);
+enum shoal_status device_swap_wait(struct device *dev);
 /* A mark notes where the compute stream stands; reaching it is waiting until all that was queued
  * before is done. A mark made again forgets where it was; one never made is reached. */
 enum { DEVICE_MARKS = 4 };
 enum shoal_status device_mark(struct device *dev, int mark);
 enum shoal_status device_reach(struct device *dev, int mark);
+
+/* ---- pieces: many calls queued as one -----------------------------------------------------------
+ * Where kernels are short, a device waits for the host to queue them. Calls that come again and
+ * again with the same arguments can be recorded once and are then queued together. */
+
+struct device_piece;
+
+/* Whether the device records. The CPU does not: it has no queue. */
+bool device_records(const struct device *dev);
+/* From now on what the calling thread would queue on the compute stream is written down instead;
+ * device_record_end makes a piece of it, and nothing has been computed then. In between only calls
+ * that were made with the same shapes before, so that nothing is left to be allocated or loaded:
+ * kernels, copies and zeroes on the device. No marks, nothing that waits, nothing beside, no lane.
+ */
+enum shoal_status device_record_begin(struct device *dev);
+/* To be called whatever became of the calls in between; *out is NULL on failure. */
+enum shoal_status device_record_end(struct device *dev, struct device_piece **out);
+/* Queue a piece: the same kernels with the same arguments, so the same bits. *moved: it was not
+ * queued, because scratch memory that it uses is no longer there; record it anew. */
+enum shoal_status device_replay(struct device *dev, struct device_piece *p, bool *moved);
+/* Waits for the compute stream. */
+void device_piece_free(struct device *dev, struct device_piece **p);
 
 /* ---- beside computing -------------------------------------------------------------------------
  * Copies and collectives of an exchange, on streams of their own with a higher priority than the
@@ -149,7 +185,8 @@ void *device_beside_stream(struct device *dev);
  * lane is the thread itself, and no team of threads is woken for it.
  *
  * At most one thread is in a device's lane, and only it may use fetches, stores and slots then. In
- * the lane: memory, copies, zeroes, sync, everything beside, and kernel_axpby; no other kernel.
+ * the lane: memory, copies, zeroes, sync, everything beside, kernel_axpby,
+ * kernel_pack and kernel_unpack; no other kernel.
  * What is handed over is handed over by waiting: device_sync by the other thread before the lane
  * touches what it has written, device_sync in the lane before it is left. SHOAL_EDEVICE,
  * SHOAL_ENOMEM. */
@@ -325,3 +362,16 @@ enum shoal_status kernel_mutate(struct device *dev, float *x, const float *m, co
  */
 enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, int64_t n,
                                float alpha, float beta);
+
+/* ---- the wire ---------------------------------------------------------------------------------
+ */
+
+/* packed = x - base + lost, n numbers in pack_bytes(p, n) bytes, and lost = what of it the packed
+ * numbers do not say (error feedback, Seide et al. 2014). base NULL: nothing is taken away; lost
+ * NULL: nothing is kept. What is lost with numbers that are not finite is forgotten. packed is
+ * 2-byte aligned. The same bits on every device and with any number of threads. */
+enum shoal_status kernel_pack(struct device *dev, void *packed, float *lost, const float *x,
+                              const float *base, int64_t n, enum packing p);
+/* out = alpha * what is packed + beta * out over n elements, as kernel_axpby. */
+enum shoal_status kernel_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                                enum packing p, float alpha, float beta);

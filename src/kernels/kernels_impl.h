@@ -5,7 +5,36 @@
 #endif
 #include "kernels/kernels.h"
 
-/* The same functions as in kernels.h, arguments already checked. */
+/* A row-major matrix product, and what is done to it before it is stored. */
+enum gemm_kind {
+    GEMM_NT, /* a (m, k) . b (n, k)^T */
+    GEMM_NN, /* a (m, k) . b (k, n) */
+    GEMM_TN  /* a (k, m)^T . b (k, n) */
+};
+/* p is the product plus the bias, if there is one. */
+enum gemm_epilogue {
+    GEMM_STORE,     /* c = p */
+    GEMM_ADD,       /* c (f32) += p */
+    GEMM_RESIDUAL,  /* c (f32) = aux (f32) + p; c may be aux */
+    GEMM_GELU,      /* aux = p, c = GELU(p); aux has c's type */
+    GEMM_GELU_GRAD, /* c = p * GELU'(aux); aux has c's type */
+};
+struct gemm {
+    int64_t m, n, k;
+    enum gemm_kind kind;
+    enum dtype in, out; /* of a and b; of c */
+    enum gemm_epilogue epilogue;
+};
+struct gemm_data {
+    void *c; /* (m, n) */
+    const void *a, *b;
+    const float *bias; /* (n), or NULL; kinds NT and NN only */
+    void *aux;         /* (m, n), or NULL where the epilogue has none */
+    float *a_sums;     /* (m) += sums of a over k, or NULL; kind TN only: the gradient of a bias */
+};
+
+/* The same functions as in kernels.h, arguments already checked; all products of linear layers are
+ * calls of gemm. */
 struct kernel_ops {
     const char *name;
     int64_t libraries_bytes; /* its libraries hold in every process, whether or not it is opened */
@@ -24,8 +53,17 @@ struct kernel_ops {
     void (*free_pinned)(struct device *dev, void *p);
     enum shoal_status (*put)(struct device *dev, void *dst, const void *pinned, size_t bytes);
     enum shoal_status (*get)(struct device *dev, void *pinned, const void *src, size_t bytes);
+    enum shoal_status (*swap)(struct device *dev, void *slab, void *out, const void *in,
+                              size_t bytes);
+    enum shoal_status (*swap_wait)(struct device *dev);
     enum shoal_status (*mark)(struct device *dev, int mark);
     enum shoal_status (*reach)(struct device *dev, int mark);
+
+    /* NULL, all four: it does not record */
+    enum shoal_status (*record_begin)(struct device *dev);
+    enum shoal_status (*record_end)(struct device *dev, struct device_piece **out);
+    enum shoal_status (*replay)(struct device *dev, struct device_piece *p, bool *moved);
+    void (*piece_free)(struct device *dev, struct device_piece *p);
 
     enum shoal_status (*beside_begin)(struct device *dev);
     enum shoal_status (*beside_end)(struct device *dev);
@@ -44,18 +82,7 @@ struct kernel_ops {
                                struct view wte, struct view wpe);
     enum shoal_status (*embed_grad)(struct device *dev, struct view dwte, struct view dwpe,
                                     struct view dout, struct view tokens);
-    enum shoal_status (*matmul)(struct device *dev, struct view out, struct view x, struct view w,
-                                struct view bias);
-    enum shoal_status (*matmul_residual)(struct device *dev, struct view sum, struct view residual,
-                                         struct view x, struct view w, struct view bias);
-    enum shoal_status (*matmul_gelu)(struct device *dev, struct view out, struct view pre,
-                                     struct view x, struct view w, struct view bias);
-    enum shoal_status (*matmul_grad_x)(struct device *dev, struct view dx, struct view dout,
-                                       struct view w);
-    enum shoal_status (*matmul_gelu_grad_x)(struct device *dev, struct view dpre, struct view dout,
-                                            struct view w, struct view pre);
-    enum shoal_status (*matmul_grad_w)(struct device *dev, struct view dw, struct view dbias,
-                                       struct view dout, struct view x, bool accumulate);
+    enum shoal_status (*gemm)(struct device *dev, const struct gemm *g, const struct gemm_data *d);
     enum shoal_status (*norm)(struct device *dev, struct view out, struct view mean,
                               struct view rstd, struct view x, struct view gain, struct view bias,
                               float eps);
@@ -97,12 +124,17 @@ struct kernel_ops {
                                 int64_t n, struct mutate_args a);
     enum shoal_status (*axpby)(struct device *dev, float *out, const float *x, int64_t n,
                                float alpha, float beta);
+    enum shoal_status (*pack)(struct device *dev, void *packed, float *lost, const float *x,
+                              const float *base, int64_t n, enum packing p);
+    enum shoal_status (*unpack)(struct device *dev, float *out, const void *packed, int64_t n,
+                                enum packing p, float alpha, float beta);
 };
 
 /* Backends put this first in their own struct. */
 struct device {
     const struct kernel_ops *ops;
     bool is_host;             /* device memory is host memory */
+    int64_t memory_bytes;     /* of a GPU */
     char describe[128];       /* for people */
     char identity[DEVICE_ID]; /* "" on the CPU */
 };

@@ -4,11 +4,6 @@
 #define SHOAL_KERNELS_PRIVATE
 #include "kernels/kernels_impl.h"
 
-static int type_of(struct view v)
-{
-    return v.dtype == DTYPE_BF16 ? CHECK_BF16 : v.dtype == DTYPE_F32 ? CHECK_F32 : 0;
-}
-
 enum shoal_status kernel_convert(struct device *dev, struct view out, struct view x)
 {
     SHOAL_TRY(check_count("convert", "x", x, CHECK_ACT, view_count(x)));
@@ -44,82 +39,6 @@ enum shoal_status kernel_embed_grad(struct device *dev, struct view dwte, struct
 {
     SHOAL_TRY(check_embed("embed_grad", dout, tokens, dwte, dwpe));
     return dev->ops->embed_grad(dev, dwte, dwpe, dout, tokens);
-}
-
-/* ---- linear layers --------------------------------------------------------------------------- */
-
-/* out (R, O) = x (R, I) . w (O, I)^T + bias (O) */
-static enum shoal_status check_matmul(const char *op, struct view out, int out_types, struct view x,
-                                      struct view w, struct view bias)
-{
-    const int64_t rows = x.dim[0], inputs = x.dim[1], outputs = w.dim[0];
-    SHOAL_TRY(check_matrix(op, "x", x, CHECK_ACT, rows, inputs));
-    SHOAL_TRY(check_matrix(op, "w", w, type_of(x), outputs, inputs));
-    SHOAL_TRY(check_matrix(op, "out", out, out_types, rows, outputs));
-    return bias.data ? check_count(op, "bias", bias, CHECK_F32, outputs) : SHOAL_OK;
-}
-
-enum shoal_status kernel_matmul(struct device *dev, struct view out, struct view x, struct view w,
-                                struct view bias)
-{
-    SHOAL_TRY(check_matmul("matmul", out, CHECK_F32 | type_of(x), x, w, bias));
-    return dev->ops->matmul(dev, out, x, w, bias);
-}
-
-enum shoal_status kernel_matmul_residual(struct device *dev, struct view sum, struct view residual,
-                                         struct view x, struct view w, struct view bias)
-{
-    const char *const op = "matmul_residual";
-    SHOAL_TRY(check_matmul(op, sum, CHECK_F32, x, w, bias));
-    SHOAL_TRY(check_matrix(op, "residual", residual, CHECK_F32, sum.dim[0], sum.dim[1]));
-    return dev->ops->matmul_residual(dev, sum, residual, x, w, bias);
-}
-
-enum shoal_status kernel_matmul_gelu(struct device *dev, struct view out, struct view pre,
-                                     struct view x, struct view w, struct view bias)
-{
-    const char *const op = "matmul_gelu";
-    SHOAL_TRY(check_matmul(op, out, type_of(x), x, w, bias));
-    SHOAL_TRY(check_matrix(op, "pre", pre, type_of(x), out.dim[0], out.dim[1]));
-    return dev->ops->matmul_gelu(dev, out, pre, x, w, bias);
-}
-
-/* dx (R, I) = dout (R, O) . w (O, I) */
-static enum shoal_status check_grad_x(const char *op, struct view dx, int dx_types,
-                                      struct view dout, struct view w)
-{
-    const int64_t rows = dout.dim[0], outputs = dout.dim[1], inputs = w.dim[1];
-    SHOAL_TRY(check_matrix(op, "dout", dout, CHECK_ACT, rows, outputs));
-    SHOAL_TRY(check_matrix(op, "w", w, type_of(dout), outputs, inputs));
-    return check_matrix(op, "dx", dx, dx_types, rows, inputs);
-}
-
-enum shoal_status kernel_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                       struct view w)
-{
-    SHOAL_TRY(check_grad_x("matmul_grad_x", dx, CHECK_F32 | type_of(w), dout, w));
-    return dev->ops->matmul_grad_x(dev, dx, dout, w);
-}
-
-enum shoal_status kernel_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
-                                            struct view w, struct view pre)
-{
-    const char *const op = "matmul_gelu_grad_x";
-    SHOAL_TRY(check_grad_x(op, dpre, type_of(w), dout, w));
-    SHOAL_TRY(check_matrix(op, "pre", pre, type_of(w), dpre.dim[0], dpre.dim[1]));
-    return dev->ops->matmul_gelu_grad_x(dev, dpre, dout, w, pre);
-}
-
-enum shoal_status kernel_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                       struct view dout, struct view x, bool accumulate)
-{
-    const char *const op = "matmul_grad_w";
-    const int64_t rows = x.dim[0], inputs = x.dim[1], outputs = dout.dim[1];
-    SHOAL_TRY(check_matrix(op, "x", x, CHECK_ACT, rows, inputs));
-    SHOAL_TRY(check_matrix(op, "dout", dout, type_of(x), rows, outputs));
-    SHOAL_TRY(check_matrix(op, "dw", dw, CHECK_F32, outputs, inputs));
-    if (dbias.data) SHOAL_TRY(check_count(op, "dbias", dbias, CHECK_F32, outputs));
-    return dev->ops->matmul_grad_w(dev, dw, dbias, dout, x, accumulate);
 }
 
 /* ---- rows and elements ----------------------------------------------------------------------- */
@@ -166,7 +85,7 @@ enum shoal_status kernel_norm_grad(struct device *dev, struct view dx, struct vi
 enum shoal_status kernel_gelu(struct device *dev, struct view out, struct view x)
 {
     SHOAL_TRY(check_count("gelu", "x", x, CHECK_ACT, view_count(x)));
-    SHOAL_TRY(check_count("gelu", "out", out, type_of(x), view_count(x)));
+    SHOAL_TRY(check_count("gelu", "out", out, check_type(x), view_count(x)));
     return dev->ops->gelu(dev, out, x);
 }
 
@@ -174,7 +93,7 @@ enum shoal_status kernel_swiglu(struct device *dev, struct view out, struct view
 {
     const int64_t rows = out.dim[0], width = out.dim[1];
     SHOAL_TRY(check_matrix("swiglu", "x", x, CHECK_ACT, rows, 2 * width));
-    SHOAL_TRY(check_matrix("swiglu", "out", out, type_of(x), rows, width));
+    SHOAL_TRY(check_matrix("swiglu", "out", out, check_type(x), rows, width));
     return dev->ops->swiglu(dev, out, x);
 }
 
@@ -183,8 +102,8 @@ enum shoal_status kernel_swiglu_grad(struct device *dev, struct view dx, struct 
 {
     const int64_t rows = dout.dim[0], width = dout.dim[1];
     SHOAL_TRY(check_matrix("swiglu_grad", "x", x, CHECK_ACT, rows, 2 * width));
-    SHOAL_TRY(check_matrix("swiglu_grad", "dx", dx, type_of(x), rows, 2 * width));
-    SHOAL_TRY(check_matrix("swiglu_grad", "dout", dout, type_of(x), rows, width));
+    SHOAL_TRY(check_matrix("swiglu_grad", "dx", dx, check_type(x), rows, 2 * width));
+    SHOAL_TRY(check_matrix("swiglu_grad", "dout", dout, check_type(x), rows, width));
     return dev->ops->swiglu_grad(dev, dx, dout, x);
 }
 
@@ -225,10 +144,10 @@ static enum shoal_status check_attention(const char *op, struct view out, struct
     int64_t size = 0;
     SHOAL_CHECK(qkv.dim[3] == 1, SHOAL_EARG, "%s: argument qkv must be (B, T, W)", op);
     SHOAL_TRY(check_heads(op, qkv.dim[2], s, &size));
-    SHOAL_CHECK(size % 2 == 0 || type_of(qkv) == CHECK_F32, SHOAL_EARG,
+    SHOAL_CHECK(size % 2 == 0 || check_type(qkv) == CHECK_F32, SHOAL_EARG,
                 "%s: heads of bf16 must have an even size, not %lld", op, (long long)size);
     SHOAL_TRY(check_count(op, "qkv", qkv, CHECK_ACT, rows * qkv.dim[2]));
-    SHOAL_TRY(check_count(op, "out", out, type_of(qkv), rows * s.heads * size));
+    SHOAL_TRY(check_count(op, "out", out, check_type(qkv), rows * s.heads * size));
     return check_count(op, "stats", stats, CHECK_F32, rows * s.heads);
 }
 
@@ -244,8 +163,8 @@ enum shoal_status kernel_attention_grad(struct device *dev, struct view dqkv, st
                                         struct attention_shape shape)
 {
     SHOAL_TRY(check_attention("attention_grad", out, stats, qkv, shape));
-    SHOAL_TRY(check_count("attention_grad", "dqkv", dqkv, type_of(qkv), view_count(qkv)));
-    SHOAL_TRY(check_count("attention_grad", "dout", dout, type_of(qkv), view_count(out)));
+    SHOAL_TRY(check_count("attention_grad", "dqkv", dqkv, check_type(qkv), view_count(qkv)));
+    SHOAL_TRY(check_count("attention_grad", "dout", dout, check_type(qkv), view_count(out)));
     return dev->ops->attention_grad(dev, dqkv, dout, out, stats, qkv, shape);
 }
 

@@ -87,3 +87,27 @@ enum shoal_status kernel_axpby(struct device *dev, float *out, const float *x, i
     SHOAL_TRY(check_pointer("axpby", "x", x, n));
     return dev->ops->axpby(dev, out, x, n, alpha, beta);
 }
+
+static enum shoal_status check_packing(const char *op, enum packing p)
+{
+    SHOAL_CHECK((int)p >= 0 && p < PACKINGS, SHOAL_EARG, "%s: no packing %d", op, (int)p);
+    return SHOAL_OK;
+}
+
+enum shoal_status kernel_pack(struct device *dev, void *packed, float *lost, const float *x,
+                              const float *base, int64_t n, enum packing p)
+{
+    SHOAL_TRY(check_pointer("pack", "packed", packed, n));
+    SHOAL_TRY(check_pointer("pack", "x", x, n));
+    SHOAL_TRY(check_packing("pack", p));
+    return dev->ops->pack(dev, packed, lost, x, base, n, p);
+}
+
+enum shoal_status kernel_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                                enum packing p, float alpha, float beta)
+{
+    SHOAL_TRY(check_pointer("unpack", "out", out, n));
+    SHOAL_TRY(check_pointer("unpack", "packed", packed, n));
+    SHOAL_TRY(check_packing("unpack", p));
+    return dev->ops->unpack(dev, out, packed, n, p, alpha, beta);
+}

@@ -9,28 +9,33 @@
 /* Elements that pass through host memory at a time; a multiple of 4 (one random block). */
 enum { CHUNK = 1 << 16 };
 
-enum shoal_status expert_create(struct device *dev, const struct param_table *table, int number,
-                                bool with_velocity, bool with_own_best, struct expert **out)
+static enum shoal_status make_slab(const struct expert *e, const char *what, float **slab)
+{
+    const size_t bytes = (size_t)e->table->n_params * sizeof **slab;
+    return e->pinned ? device_alloc_pinned(e->dev, bytes, what, slab)
+                     : device_alloc(e->dev, bytes, what, slab);
+}
+
+static enum shoal_status create(struct device *dev, const struct param_table *table, int number,
+                                const bool with[2], bool pinned, struct expert **out)
 {
     enum shoal_status st = SHOAL_OK;
-    const size_t bytes = (size_t)table->n_params * sizeof(float);
     struct expert *e = NULL;
     *out = NULL;
     SHOAL_TRY(mem_alloc(sizeof *e, "an expert", &e));
     e->number = number;
     e->table = table;
     e->dev = dev;
+    e->pinned = pinned;
     e->lr_scale = 1.0;
     e->own_best_fitness = NAN;
     e->fitness = NAN;
     e->parent = -1;
-    SHOAL_GOTO(device_alloc(dev, bytes, "an expert's weights", &e->weights));
-    SHOAL_GOTO(device_alloc(dev, bytes, "an expert's first moments", &e->adam_m));
-    SHOAL_GOTO(device_alloc(dev, bytes, "an expert's second moments", &e->adam_v));
-    if (with_velocity)
-        SHOAL_GOTO(device_alloc(dev, bytes, "an expert's swarm velocity", &e->velocity));
-    if (with_own_best)
-        SHOAL_GOTO(device_alloc(dev, bytes, "an expert's own best weights", &e->own_best));
+    SHOAL_GOTO(make_slab(e, "an expert's weights", &e->weights));
+    SHOAL_GOTO(make_slab(e, "an expert's first moments", &e->adam_m));
+    SHOAL_GOTO(make_slab(e, "an expert's second moments", &e->adam_v));
+    if (with[0]) SHOAL_GOTO(make_slab(e, "an expert's swarm velocity", &e->velocity));
+    if (with[1]) SHOAL_GOTO(make_slab(e, "an expert's own best weights", &e->own_best));
     *out = e;
     return SHOAL_OK;
 done:
@@ -38,13 +43,31 @@ done:
     return st;
 }
 
+enum shoal_status expert_create(struct device *dev, const struct param_table *table, int number,
+                                bool with_velocity, bool with_own_best, struct expert **out)
+{
+    return create(dev, table, number, (bool[2]){with_velocity, with_own_best}, false, out);
+}
+
+enum shoal_status expert_create_pinned(struct device *dev, const struct param_table *table,
+                                       int number, bool with_velocity, bool with_own_best,
+                                       struct expert **out)
+{
+    return create(dev, table, number, (bool[2]){with_velocity, with_own_best}, true, out);
+}
+
 void expert_destroy(struct expert **e)
 {
     struct expert *x = *e;
     if (!x) return;
     float *const slab[] = {x->weights, x->adam_m, x->adam_v, x->velocity, x->own_best};
-    for (size_t i = 0; i < sizeof slab / sizeof *slab; i++)
-        if (slab[i]) device_free(x->dev, slab[i]);
+    for (size_t i = 0; i < sizeof slab / sizeof *slab; i++) {
+        if (!slab[i]) continue;
+        if (x->pinned)
+            device_free_pinned(x->dev, slab[i]);
+        else
+            device_free(x->dev, slab[i]);
+    }
     mem_free(x);
     *e = NULL;
 }
@@ -56,10 +79,12 @@ enum shoal_status expert_download(struct expert *to, const struct expert *from)
     const float *const out_of[] = {from->weights, from->adam_m, from->adam_v, from->velocity,
                                    from->own_best};
     struct device *const dev = to->dev;
+    const bool pinned = to->pinned;
     for (size_t i = 0; i < sizeof into / sizeof *into; i++)
         if (out_of[i]) SHOAL_TRY(device_download(from->dev, into[i], out_of[i], bytes));
     *to = *from; /* every counter there is, then what is the copy's own */
     to->dev = dev;
+    to->pinned = pinned;
     to->weights = into[0];
     to->adam_m = into[1];
     to->adam_v = into[2];

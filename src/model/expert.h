@@ -8,6 +8,7 @@ struct expert {
     int number;                      /* 0 .. K-1 */
     const struct param_table *table; /* borrowed */
     struct device *dev;              /* borrowed */
+    bool pinned;                     /* its slabs were made in page-locked host memory */
     float *weights;                  /* n_params f32 master weights */
     float *adam_m, *adam_v;          /* n_params f32 moments */
     float *velocity;                 /* swarm; NULL unless a rule has inertia */
@@ -24,6 +25,11 @@ struct expert {
 /* Allocate an expert's slabs, zeroed. SHOAL_ENOMEM says how many bytes. */
 enum shoal_status expert_create(struct device *dev, const struct param_table *table, int number,
                                 bool with_velocity, bool with_own_best, struct expert **out);
+/* The same in page-locked host memory, which the device works on at the speed of the bus
+ * (kernels.h). */
+enum shoal_status expert_create_pinned(struct device *dev, const struct param_table *table,
+                                       int number, bool with_velocity, bool with_own_best,
+                                       struct expert **out);
 void expert_destroy(struct expert **e);
 /* Everything of `from` into `to`, which has the same table and at least its slabs, on a device in
  * host memory. */

@@ -49,6 +49,7 @@ enum shoal_status gpt_create(struct device *dev, const struct param_table *table
     SHOAL_GOTO(
         mem_alloc((size_t)table->shape.layers * sizeof *g->block, "the model's blocks", &g->block));
     SHOAL_GOTO(alloc_slabs(g));
+    if (setup.graph && device_records(dev)) SHOAL_GOTO(gpt_pieces_create(&g->pieces));
     gpt_layout(g, setup.batch);
     *out = g;
     return SHOAL_OK;
@@ -61,6 +62,7 @@ void gpt_destroy(struct gpt **g)
 {
     struct gpt *x = *g;
     if (!x) return;
+    gpt_pieces_destroy(x->dev, &x->pieces);
     if (x->grads) device_free(x->dev, x->grads);
     if (x->weights16) device_free(x->dev, x->weights16);
     if (x->pool) device_free(x->dev, x->pool);
@@ -216,9 +218,7 @@ enum shoal_status gpt_learn(struct gpt *g, const int32_t *tokens, const int32_t 
     int64_t n_targets;
     SHOAL_CHECK(g->setup.learns, SHOAL_EARG, "model: created for judging only, it cannot learn");
     SHOAL_TRY(take_batch(g, tokens, targets, batch, &n_targets));
-    SHOAL_TRY(gpt_forward(g));
-    SHOAL_TRY(gpt_head(g, true, scale / (float)n_targets));
-    SHOAL_TRY(gpt_backward(g));
+    SHOAL_TRY(gpt_pass(g, true, scale / (float)n_targets));
     const bool first = !g->accumulate;
     g->accumulate = true;
     if (loss) return mean_loss(g, n_targets, loss);
@@ -231,8 +231,7 @@ enum shoal_status gpt_judge(struct gpt *g, const int32_t *tokens, const int32_t 
 {
     int64_t n_targets;
     SHOAL_TRY(take_batch(g, tokens, targets, batch, &n_targets));
-    SHOAL_TRY(gpt_forward(g));
-    SHOAL_TRY(gpt_head(g, false, 0.0f));
+    SHOAL_TRY(gpt_pass(g, false, 0.0f));
     return mean_loss(g, n_targets, loss);
 }
 

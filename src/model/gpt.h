@@ -21,6 +21,7 @@ struct gpt_setup {
     enum precision precision;
     bool learns;              /* with gradients and a backward pass */
     enum recompute recompute; /* when it learns: memory for time, with the same results */
+    bool graph; /* where the device records: queue a pass as one piece; with the same results */
 };
 
 /* Allocate everything a forward (and, when it learns, backward) pass needs. Nothing is allocated

@@ -50,6 +50,8 @@ struct gpt {
     struct gpt_pinned *pinned[2]; /* used in turn; owned */
     int turn;
 
+    struct gpt_pieces *pieces; /* passes as recorded; NULL: each is queued call by call */
+
     int batch;               /* the views are laid out for this many sequences; 0: not yet */
     struct view tokens;      /* (B, T) i32 */
     struct view targets;     /* (R) i32 */
@@ -81,6 +83,12 @@ enum shoal_status gpt_wide(struct gpt *g, const struct gpt_block *b, int layer);
 enum shoal_status gpt_head(struct gpt *g, bool with_grad, float scale);
 /* g->dnorm as gpt_head left it -> all other gradients. */
 enum shoal_status gpt_backward(struct gpt *g);
+
+/* gpt_pieces.c: all that is computed of a batch that is on the device: gpt_forward, gpt_head and,
+ * with_grad, gpt_backward. At once as a piece, if it was queued before with the same arguments. */
+enum shoal_status gpt_pass(struct gpt *g, bool with_grad, float scale);
+enum shoal_status gpt_pieces_create(struct gpt_pieces **out);
+void gpt_pieces_destroy(struct device *dev, struct gpt_pieces **pieces);
 
 /* ---- views of parameters and shapes ---------------------------------------------------------- */
 

@@ -85,6 +85,20 @@ static enum shoal_status widen_judgings(struct snapshot_index *index, const stru
     return SHOAL_OK;
 }
 
+/* Who joins has no shard yet. */
+static enum shoal_status widen_shards(struct snapshot_index *index, const struct growth *g)
+{
+    struct shard_mark *marks = NULL;
+    if (!index->shards) return SHOAL_OK;
+    SHOAL_TRY(mem_alloc((size_t)g->is * sizeof *marks, "what shards are", &marks));
+    memcpy(marks, index->shards, (size_t)g->was * sizeof *marks);
+    for (int k = g->was; k < g->is; k++)
+        marks[k] = (struct shard_mark){.expert = k, .age = -1};
+    mem_free(index->shards);
+    index->shards = marks;
+    return SHOAL_OK;
+}
+
 static enum shoal_status grow(struct snapshot_index *index, const struct growth *g)
 {
     struct standing *s = &index->standing;
@@ -96,10 +110,7 @@ static enum shoal_status grow(struct snapshot_index *index, const struct growth 
         live_put(&s->live, k, true);
     index->experts = g->is;
     index->members += g->is - g->was;
-    /* Those of the snapshot are told apart by `stored`; of the whole population there are none. */
-    mem_free(index->shards);
-    index->shards = NULL;
-    return SHOAL_OK;
+    return widen_shards(index, g);
 }
 
 enum shoal_status index_grow(struct snapshot_index *index, const struct config *c)

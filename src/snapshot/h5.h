@@ -41,14 +41,15 @@ enum shoal_status h5_fail_write(const struct h5 *h, const char *object);
 
 /* An empty group, with missing parents. */
 enum shoal_status h5_group(const struct h5 *h, const char *name);
-/* Whether "/a/b/c" is there; every part of the way is looked at. */
+/* Whether "/a/b/c" is there, in this file: every part of the way is looked at, and links to
+ * something else, which may be in another file, count as nothing. */
 bool h5_exists(const struct h5 *h, const char *name);
 /* `name` stands for the root group of another file, given relative to this file's directory. */
 enum shoal_status h5_link_file(const struct h5 *h, const char *name, const char *target);
 
 /* Read every dataset from the root group down, a few rows at a time, so that every checksum of the
- * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link out of the
- * file. */
+ * library's is compared. *datasets: how many there are. SHOAL_EFORMAT also for a link to something
+ * else, or twice to the same. */
 enum shoal_status h5_read_everything(const struct h5 *h, int64_t *datasets);
 /* Number of links in a group; 0: no such group. */
 int64_t h5_count_links(const struct h5 *h, const char *group);
@@ -117,7 +118,7 @@ struct h5_columns {
 
 enum shoal_status h5_write_table(const struct h5 *h, const char *name,
                                  const struct h5_columns *columns, const void *rows, int64_t n);
-/* All rows; *rows: mem_free. */
+/* All rows, which take about as much memory as room in the file; *rows: mem_free. */
 enum shoal_status h5_read_table(const struct h5 *h, const char *name,
                                 const struct h5_columns *columns, void *rows, int64_t *n);
 
@@ -143,3 +144,6 @@ uint32_t h5_fletcher32(const void *data, size_t bytes);
 void h5_hurry(const struct h5 *h, int64_t bytes);
 /* Open a dataset that must be there. */
 enum shoal_status h5_open_dataset(const struct h5 *h, const char *name, hid_t *out);
+/* Numbers in one or two dimensions, stored as they are in this file and all there: whoever
+ * allocates by the shape of a dataset has looked here first. SHOAL_EFORMAT. */
+enum shoal_status h5_check_storage(const struct h5 *h, const char *name, hid_t dataset);

@@ -65,7 +65,7 @@ static bool is_scalar(hid_t attribute, H5T_class_t class)
     const hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
     bool ok = type >= 0 && space >= 0 && H5Tget_class(type) == class &&
               H5Sget_simple_extent_npoints(space) == 1;
-    if (ok && class == H5T_STRING) ok = H5Tis_variable_str(type) > 0;
+    if (ok) ok = class == H5T_STRING ? H5Tis_variable_str(type) > 0 : H5Tget_size(type) <= 8;
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
     return ok;

@@ -196,6 +196,7 @@ enum shoal_status h5_check(const struct h5 *h, const char *name, enum h5_kind ki
     SHOAL_GOTO(h5_open_dataset(h, name, &dataset));
     SHOAL_GOTO(check_shape(h, name, dataset, shape));
     SHOAL_GOTO(check_kind(h, name, dataset, kind));
+    SHOAL_GOTO(h5_check_storage(h, name, dataset));
 done:
     if (dataset >= 0) H5Dclose(dataset);
     return st;
@@ -209,6 +210,7 @@ enum shoal_status h5_read(const struct h5 *h, const char *name, enum h5_kind kin
     SHOAL_GOTO(h5_open_dataset(h, name, &dataset));
     SHOAL_GOTO(check_shape(h, name, dataset, shape));
     SHOAL_GOTO(check_kind(h, name, dataset, kind));
+    SHOAL_GOTO(h5_check_storage(h, name, dataset));
     if (H5Dread(dataset, h5_memory_type(kind), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         st = h5_fail_read(h, name);
 done:

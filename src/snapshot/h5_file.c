@@ -80,8 +80,8 @@ enum shoal_status h5_open(struct h5 *h, const char *path)
     struct stat info;
     SHOAL_CHECK(stat(path, &info) == 0 && access(path, R_OK) == 0, SHOAL_EIO,
                 "%s: no such file, or not readable", path);
-    SHOAL_CHECK(!S_ISDIR(info.st_mode), SHOAL_EFORMAT,
-                "%s is not a shoal snapshot: it is a directory", path);
+    SHOAL_CHECK(S_ISREG(info.st_mode), SHOAL_EFORMAT, "%s is not a shoal snapshot: it is %s", path,
+                S_ISDIR(info.st_mode) ? "a directory" : "no file");
     if (library_begin() < 0) return h5_fail_read(h, "anything");
     const hid_t list = access_properties();
     if (list < 0) return h5_fail_read(h, "anything");
@@ -202,7 +202,9 @@ bool h5_exists(const struct h5 *h, const char *name)
     for (const char *end = name + 1; *end; end += *end == '/') {
         end += strcspn(end, "/");
         snprintf(part, sizeof part, "%.*s", (int)(end - name), name);
-        if (H5Lexists(h->file, part, H5P_DEFAULT) <= 0) return false;
+        H5L_info_t info;
+        if (H5Lget_info(h->file, part, &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD)
+            return false;
     }
     return true;
 }

@@ -86,6 +86,7 @@ enum shoal_status h5_read_table(const struct h5 *h, const char *name,
     enum shoal_status st;
     SHOAL_GOTO(h5_open_dataset(h, name, &dataset));
     SHOAL_GOTO(check_columns(h, name, dataset, columns));
+    SHOAL_GOTO(h5_check_storage(h, name, dataset));
     SHOAL_GOTO(count_rows(h, name, dataset, n));
     SHOAL_GOTO(mem_alloc((size_t)*n * columns->row_bytes, name, &read));
     type = row_in_memory(columns);

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base/memory.h"
 
 /* Groups lie five deep in our files. */
@@ -28,23 +27,17 @@ static void reading_end(struct reading *r)
 
 static enum shoal_status reading_begin(const struct h5 *h, const char *name, struct reading *r)
 {
-    struct stat info;
-    *r = (struct reading){
-        .dataset = H5Dopen2(h->file, name, H5P_DEFAULT), .type = -1, .space = -1, .dim = {1, 1}};
-    if (r->dataset < 0) return h5_fail_read(h, name);
+    *r = (struct reading){.dataset = -1, .type = -1, .space = -1, .dim = {1, 1}};
+    SHOAL_TRY(h5_open_dataset(h, name, &r->dataset));
+    SHOAL_TRY(h5_check_storage(h, name, r->dataset));
     r->type = H5Dget_type(r->dataset);
     r->space = H5Dget_space(r->dataset);
     if (r->type < 0 || r->space < 0) return h5_fail_read(h, name);
     r->rank = H5Sget_simple_extent_ndims(r->space);
-    SHOAL_CHECK(r->rank == 1 || r->rank == 2, SHOAL_EFORMAT, "%s: %s has %d dimensions", h->path,
-                name, r->rank);
     if (H5Sget_simple_extent_dims(r->space, r->dim, NULL) < 0) return h5_fail_read(h, name);
-    /* A row takes at least as much room in the file. */
-    const size_t item = H5Tget_size(r->type);
-    SHOAL_CHECK(stat(h->path, &info) == 0, SHOAL_EIO, "%s: vanished while it was read", h->path);
-    SHOAL_CHECK(item > 0 && (r->dim[0] == 0 || r->dim[1] <= (hsize_t)info.st_size / item),
-                SHOAL_EFORMAT, "%s: %s has more numbers than the file has room for", h->path, name);
-    r->row_bytes = (size_t)r->dim[1] * item;
+    /* Empty rows could be any number of them, and rows of none be of any length. */
+    if (r->dim[0] == 0 || r->dim[1] == 0) r->dim[0] = r->dim[1] = 0;
+    r->row_bytes = (size_t)r->dim[1] * H5Tget_size(r->type);
     r->rows = r->row_bytes < PART_BYTES && r->row_bytes > 0 ? PART_BYTES / r->row_bytes : 1;
     if (r->rows > r->dim[0]) r->rows = r->dim[0];
     return SHOAL_OK;
@@ -97,6 +90,19 @@ static enum shoal_status link_name(const struct h5 *h, const char *group, int64_
     return path_format(out, "%s/%s", strcmp(group, "/") == 0 ? "" : group, name);
 }
 
+/* How many links lead to an open object; 0: unknown. */
+static unsigned links_to(hid_t object)
+{
+#if H5_VERSION_GE(1, 12, 0)
+    H5O_info2_t info;
+    return H5Oget_info3(object, &info, H5O_INFO_BASIC) < 0 ? 0 : info.rc;
+#else
+    H5O_info_t info;
+    return H5Oget_info(object, &info) < 0 ? 0 : info.rc;
+#endif
+}
+
+/* A group that is linked to from inside it would be read for ever. */
 static enum shoal_status object_type(const struct h5 *h, const char *name, H5I_type_t *type)
 {
     H5L_info_t info;
@@ -106,7 +112,10 @@ static enum shoal_status object_type(const struct h5 *h, const char *name, H5I_t
     const hid_t object = H5Oopen(h->file, name, H5P_DEFAULT);
     if (object < 0) return h5_fail_read(h, name);
     *type = H5Iget_type(object);
+    const unsigned links = links_to(object);
     H5Oclose(object);
+    SHOAL_CHECK(links == 1, SHOAL_EFORMAT, "%s: %s has another name in the file, %u in all",
+                h->path, name, links);
     return SHOAL_OK;
 }
 

@@ -90,6 +90,9 @@ enum shoal_status header_read(const struct h5 *h, const char *format, char *run_
     enum shoal_status st;
     SHOAL_GOTO(check_format(h, format));
     SHOAL_GOTO(h5_get_int(h, "/", "step", step));
+    if (*step < 0)
+        SHOAL_GOTO(SHOAL_FAIL(SHOAL_EFORMAT, "%s is of step %lld; the file is damaged", h->path,
+                              (long long)*step));
     SHOAL_GOTO(read_texts(h, text));
     memcpy(run_id, text[0], strlen(text[0]) + 1);
     *config = text[CHECKED - 1];

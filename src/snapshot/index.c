@@ -117,10 +117,28 @@ static enum shoal_status write_links(const struct h5 *h, const struct snapshot_i
     char name[32], target[SHOAL_MAX_PATH];
     for (int k = 0; k < index->experts; k++) {
         snprintf(name, sizeof name, "/experts/%04d", k);
-        SHOAL_TRY(run_shard_path(target, "..", k, index->standing.step));
+        const int64_t step = index_shard_step(index, k);
+        if (step < 0) continue;
+        SHOAL_TRY(run_shard_path(target, "..", k, step));
         SHOAL_TRY(h5_link_file(h, name, target));
     }
     return SHOAL_OK;
+}
+
+/* Only where somebody was lost. */
+static enum shoal_status write_ages(const struct h5 *h, const struct snapshot_index *index)
+{
+    const struct h5_shape shape = live_shape(index);
+    int64_t *age = NULL, any = 0;
+    if (!index->shards) return SHOAL_OK;
+    SHOAL_TRY(mem_alloc((size_t)index->experts * sizeof *age, "/ledger/age", &age));
+    for (int k = 0; k < index->experts; k++) {
+        age[k] = index->shards[k].age;
+        any |= age[k];
+    }
+    const enum shoal_status st = any ? h5_write(h, "/ledger/age", KIND_I64, &shape, age) : SHOAL_OK;
+    mem_free(age);
+    return st;
 }
 
 static enum shoal_status write_latest(const char *run, int64_t step)
@@ -148,6 +166,7 @@ enum shoal_status index_write(const char *run, const struct snapshot_index *inde
     if (index->shards)
         SHOAL_GOTO(
             h5_write_table(&h, "/ledger/shards", &shard_columns, index->shards, index->experts));
+    SHOAL_GOTO(write_ages(&h, index));
     if (index->n_joined > 0)
         SHOAL_GOTO(
             h5_write_table(&h, "/ledger/joined", &joined_columns, index->joined, index->n_joined));
@@ -170,10 +189,10 @@ static enum shoal_status read_attributes(const struct h5 *h, struct snapshot_ind
     SHOAL_TRY(h5_get_int32(h, "/", "members", k, k + 1, &index->members));
     SHOAL_TRY(h5_get_int32(h, "/", "workers", 1, INT32_MAX, &index->workers));
     SHOAL_TRY(h5_get_double(h, "/", "time_s", &index->time_s));
-    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, k, &s->best));
+    SHOAL_TRY(h5_get_int32(h, "/", "best", -1, index->members - 1, &s->best));
     SHOAL_TRY(h5_get_double(h, "/", "best_fitness", &s->best_fitness));
     SHOAL_TRY(h5_get_int32(h, "/", "round_done", 0, 1, &round_done));
-    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, k, &s->champion));
+    SHOAL_TRY(h5_get_int32(h, "/", "champion", -1, index->members - 1, &s->champion));
     SHOAL_TRY(h5_get_int(h, "/", "champion_step", &s->champion_step));
     SHOAL_TRY(h5_get_double(h, "/", "champion_fitness", &s->champion_fitness));
     s->round_done = round_done;
@@ -248,6 +267,26 @@ static enum shoal_status read_shards(const struct h5 *h, struct snapshot_index *
     return SHOAL_OK;
 }
 
+static enum shoal_status read_ages(const struct h5 *h, struct snapshot_index *index)
+{
+    const struct h5_shape shape = live_shape(index);
+    enum shoal_status st = SHOAL_OK;
+    int64_t *age = NULL;
+    if (!index->shards || !h5_exists(h, "/ledger/age")) return SHOAL_OK;
+    SHOAL_TRY(mem_alloc((size_t)index->experts * sizeof *age, "/ledger/age", &age));
+    SHOAL_GOTO(h5_read(h, "/ledger/age", KIND_I64, &shape, age));
+    for (int k = 0; k < index->experts; k++) {
+        if (age[k] < -1 || age[k] > index->standing.step)
+            SHOAL_GOTO(SHOAL_FAIL(SHOAL_EFORMAT, "%s: /ledger/age of expert %d is %" PRId64,
+                                  h->path, k, age[k]));
+        index->shards[k].age = age[k];
+        live_put(&index->standing.lost, k, age[k] != 0);
+    }
+done:
+    mem_free(age);
+    return st;
+}
+
 /* Runs that nobody joined have none. */
 static enum shoal_status read_joined(const struct h5 *h, struct snapshot_index *index)
 {
@@ -275,6 +314,7 @@ enum shoal_status index_read(const char *path, struct snapshot_index *out)
     SHOAL_GOTO(read_judgings(&h, out));
     SHOAL_GOTO(read_live(&h, out));
     SHOAL_GOTO(read_shards(&h, out));
+    SHOAL_GOTO(read_ages(&h, out));
     SHOAL_GOTO(read_joined(&h, out));
     out->stored = out->experts;
 done:
@@ -296,6 +336,12 @@ void index_free(struct snapshot_index *index)
     index->n_joined = 0;
     index->config = NULL;
     index->n_judgings = 0;
+}
+
+int64_t index_shard_step(const struct snapshot_index *index, int expert)
+{
+    const int64_t age = index->shards ? index->shards[expert].age : 0;
+    return age < 0 ? -1 : index->standing.step - age;
 }
 
 int64_t index_file_bytes(int experts, int members, int64_t judgings)

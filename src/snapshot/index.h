@@ -15,6 +15,8 @@ struct shard_mark {
     int32_t expert;
     int64_t bytes;   /* of the file */
     uint64_t digest; /* XXH64 of what its seal covers */
+    int64_t age; /* steps by which it is older than the snapshot, because the expert's worker was
+                    lost; -1: it was never written, and there is none */
 };
 
 /* An expert that was not there from the start. */
@@ -40,8 +42,15 @@ struct snapshot_index {
     char *config; /* YAML text; owned when read */
 };
 
+/* Step of the shard that a snapshot has of an expert: its own, but where the expert's worker was
+ * lost before; -1: it has none. */
+int64_t index_shard_step(const struct snapshot_index *index, int expert);
+
 /* Paths inside a run directory; out holds SHOAL_MAX_PATH bytes. */
 enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t step);
+/* The same for a shard that is to be read: it lies in the run, wherever links in the run lead.
+ * SHOAL_EFORMAT: it does not. A shard that is not there passes. */
+enum shoal_status run_find_shard(char *out, const char *run, int expert, int64_t step);
 enum shoal_status run_index_path(char *out, const char *run, int64_t step);
 enum shoal_status run_best_path(char *out, const char *run);
 /* Whether `dir` holds a run (config.yaml or snapshots/). */

@@ -7,10 +7,13 @@
  * yet, but has no shard. */
 static int best_expert(const struct snapshot_index *index)
 {
-    if (index->n_judgings == 0) return 0;
+    int first = 0;
+    while (first < index->experts - 1 && index_shard_step(index, first) < 0)
+        first++;
+    if (index->n_judgings == 0) return first;
     const struct judging *last = &index->judgings[index->n_judgings - 1];
     const int best = plan_best(last->fitness, index->experts, index->experts);
-    return best < 0 ? 0 : best;
+    return best < 0 || index_shard_step(index, best) < 0 ? first : best;
 }
 
 static enum shoal_status resolve_index(const char *path, char *shard_out)
@@ -20,9 +23,9 @@ static enum shoal_status resolve_index(const char *path, char *shard_out)
     SHOAL_TRY(run_of_index(run, path));
     SHOAL_TRY(index_read(path, &index));
     const int expert = best_expert(&index);
-    const int64_t step = index.standing.step;
+    const int64_t step = index_shard_step(&index, expert);
     index_free(&index);
-    return run_shard_path(shard_out, run, expert, step);
+    return run_find_shard(shard_out, run, expert, step);
 }
 
 static enum shoal_status resolve_run(const char *run, char *shard_out)

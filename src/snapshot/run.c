@@ -21,6 +21,30 @@ enum shoal_status run_shard_path(char *out, const char *run, int expert, int64_t
     return path_format(out, "%s/experts/%04d/step-%08" PRId64 ".h5", run, expert, step);
 }
 
+/* Whether path lies in dir, both without links in them. */
+static bool lies_in(const char *path, const char *dir)
+{
+    const size_t length = strlen(dir);
+    return strncmp(path, dir, length) == 0 && (path[length] == '/' || dir[length - 1] == '/');
+}
+
+enum shoal_status run_find_shard(char *out, const char *run, int expert, int64_t step)
+{
+    SHOAL_TRY(run_shard_path(out, run, expert, step));
+    char *const shard = realpath(out, NULL);
+    if (!shard) return SHOAL_OK; /* who opens it says why not */
+    char *const dir = realpath(run, NULL);
+    const enum shoal_status st =
+        dir && lies_in(shard, dir)
+            ? SHOAL_OK
+            : SHOAL_FAIL(SHOAL_EFORMAT,
+                         "%s: leads out of its run, to %s; put the file itself in its place", out,
+                         shard);
+    free(dir);
+    free(shard);
+    return st;
+}
+
 enum shoal_status run_index_path(char *out, const char *run, int64_t step)
 {
     return path_format(out, "%s/snapshots/step-%08" PRId64 ".h5", run, step);

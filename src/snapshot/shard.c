@@ -83,7 +83,9 @@ enum shoal_status shard_read_config(const char *path, struct config *out)
     SHOAL_TRY(shard_read_info(path, &info));
     const enum shoal_status st = config_parse(out, info.config, path);
     shard_info_free(&info);
-    return st;
+    SHOAL_TRY(st);
+    const struct gpt_shape shape = config_shape(out);
+    return slab_check_room(path, &shape);
 }
 
 /* ---- counters -------------------------------------------------------------------------------- */
@@ -368,7 +370,7 @@ int64_t shard_weights_bytes(const struct param_table *table)
     return slab_bytes(table) + ATTRIBUTES_BYTES;
 }
 
-int64_t shard_buffer_bytes(const struct param_table *table)
+int64_t shard_buffer_bytes(const struct param_table *table, bool on_host)
 {
-    return slab_buffer_bytes(table);
+    return slab_buffer_bytes(table, on_host);
 }

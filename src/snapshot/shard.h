@@ -73,7 +73,7 @@ enum shoal_status shard_write_weights(const char *path, const struct shard_info 
 /* Attributes only. SHOAL_EFORMAT: not a shard, or another version. shard_info_free afterwards. */
 enum shoal_status shard_read_info(const char *path, struct shard_info *info);
 void shard_info_free(struct shard_info *info);
-/* The configuration in a shard. */
+/* The configuration in a shard. SHOAL_EFORMAT also for a model that the file has no room for. */
 enum shoal_status shard_read_config(const char *path, struct config *out);
 /* Weights into n_params f32 on dev. SHOAL_EFORMAT: missing dataset, wrong shape, checksum error;
  * the text says which dataset, what was expected and what was found. */
@@ -99,9 +99,9 @@ enum shoal_status shard_check(const char *path);
 enum shoal_status shard_digest(const char *path, uint64_t *digest);
 /* Sizes of the files shard_write (with or without the slabs that a rule of evolution needs) and
  * shard_write_weights will write, within a per cent, and of the host memory that writing and
- * reading take meanwhile. */
+ * reading take meanwhile, from slabs that lie there or elsewhere. */
 int64_t shard_bytes(const struct param_table *table, bool with_velocity, bool with_own_best);
 /* By how much the shard of expert 0 is larger where outer steps are taken. */
 int64_t shard_outer_bytes(const struct param_table *table);
 int64_t shard_weights_bytes(const struct param_table *table);
-int64_t shard_buffer_bytes(const struct param_table *table);
+int64_t shard_buffer_bytes(const struct param_table *table, bool on_host);

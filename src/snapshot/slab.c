@@ -2,6 +2,7 @@
 #include "snapshot/slab.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include "snapshot/tensors.h"
 
 /* What the dimensions are, (out, in). */
@@ -108,7 +109,22 @@ int64_t slab_bytes(const struct param_table *table)
     return bytes;
 }
 
-int64_t slab_buffer_bytes(const struct param_table *table)
+int64_t slab_buffer_bytes(const struct param_table *table, bool on_host)
 {
-    return tensors_buffer_bytes(table);
+    return tensors_buffer_bytes(table, on_host);
+}
+
+enum shoal_status slab_check_room(const char *path, const struct gpt_shape *shape)
+{
+    struct param_table *table;
+    struct stat file;
+    SHOAL_CHECK(stat(path, &file) == 0, SHOAL_EIO, "%s: vanished while it was read", path);
+    SHOAL_TRY(param_table_create(shape, &table));
+    const int64_t bytes = table->n_real * (int64_t)sizeof(float);
+    param_table_destroy(&table);
+    SHOAL_CHECK(bytes <= file.st_size, SHOAL_EFORMAT,
+                "%s: has %lld bytes, but the weights of the model in its configuration take %lld; "
+                "the file is damaged, use another snapshot",
+                path, (long long)file.st_size, (long long)bytes);
+    return SHOAL_OK;
 }

@@ -16,4 +16,7 @@ enum shoal_status slab_check(const struct h5 *h, const char *group,
                              const struct param_table *table);
 /* Bytes a slab takes in a file, and of the host buffers it passes through on its way. */
 int64_t slab_bytes(const struct param_table *table);
-int64_t slab_buffer_bytes(const struct param_table *table);
+int64_t slab_buffer_bytes(const struct param_table *table, bool on_host);
+/* Whether a file is as large as a slab of such an expert at least: whoever reads the one makes room
+ * for the other. SHOAL_EFORMAT. */
+enum shoal_status slab_check_room(const char *path, const struct gpt_shape *shape);

@@ -20,9 +20,10 @@ static enum shoal_status check_shard(const char *path, const struct snapshot_ind
     shard_info_free(&info);
     SHOAL_CHECK(strcmp(info.run_id, index->run_id) == 0, SHOAL_EFORMAT,
                 "%s is of run %s, the snapshot of run %s", path, info.run_id, index->run_id);
-    SHOAL_CHECK(info.expert == expert && info.step == index->standing.step, SHOAL_EFORMAT,
+    SHOAL_CHECK(info.expert == expert && info.step == index_shard_step(index, expert),
+                SHOAL_EFORMAT,
                 "%s holds expert %d at step %" PRId64 ", the snapshot expert %d at step %" PRId64,
-                path, info.expert, info.step, expert, index->standing.step);
+                path, info.expert, info.step, expert, index_shard_step(index, expert));
     return SHOAL_OK;
 }
 
@@ -34,7 +35,8 @@ enum shoal_status index_check(const char *path)
     SHOAL_TRY(index_read(path, &index));
     SHOAL_GOTO(run_of_index(run, path));
     for (int k = 0; k < index.experts; k++) {
-        SHOAL_GOTO(run_shard_path(shard, run, k, index.standing.step));
+        if (index_shard_step(&index, k) < 0) continue;
+        SHOAL_GOTO(run_find_shard(shard, run, k, index_shard_step(&index, k)));
         SHOAL_GOTO(check_shard(shard, &index, k));
     }
 done:
@@ -120,6 +122,13 @@ struct retained {
     int64_t nearest;        /* step of the one nearest to the best of all; INT64_MIN: none */
     const int64_t *steps;   /* every index there was, newest first */
     int64_t n;
+    struct elder *elders; /* owned; shards that snapshots that stay have of lost workers */
+    int64_t n_elders, room;
+};
+
+struct elder {
+    int expert;
+    int64_t step;
 };
 
 /* Whether an index of this step stays: damaged ones in between are evidence, not rubbish. */
@@ -162,6 +171,46 @@ static enum shoal_status find_retained(struct retained *r, const char *run, int6
     return SHOAL_OK;
 }
 
+static enum shoal_status add_elder(struct retained *r, struct elder e)
+{
+    struct elder *more = NULL;
+    if (r->n_elders == r->room) {
+        r->room = 2 * r->room + 16;
+        SHOAL_TRY(mem_alloc((size_t)r->room * sizeof *more, "a list of shards", &more));
+        if (r->n_elders) memcpy(more, r->elders, (size_t)r->n_elders * sizeof *more);
+        mem_free(r->elders);
+        r->elders = more;
+    }
+    r->elders[r->n_elders++] = e;
+    return SHOAL_OK;
+}
+
+/* Snapshots that stay need the shards of lost workers, which are of snapshots that may go. */
+static enum shoal_status find_elders(struct retained *r)
+{
+    for (int64_t i = 0; i < r->n; i++) {
+        char path[SHOAL_MAX_PATH];
+        struct snapshot_index index;
+        enum shoal_status st = SHOAL_OK;
+        if (!keeps(r, r->steps[i])) continue;
+        SHOAL_TRY(run_index_path(path, r->run, r->steps[i]));
+        if (index_read(path, &index) != SHOAL_OK) continue; /* damaged */
+        for (int k = 0; st == SHOAL_OK && index.shards && k < index.experts; k++)
+            if (index.shards[k].age > 0)
+                st = add_elder(r, (struct elder){k, index_shard_step(&index, k)});
+        index_free(&index);
+        SHOAL_TRY(st);
+    }
+    return SHOAL_OK;
+}
+
+static bool is_elder(const struct retained *r, int expert, int64_t step)
+{
+    for (int64_t i = 0; i < r->n_elders; i++)
+        if (r->elders[i].expert == expert && r->elders[i].step == step) return true;
+    return false;
+}
+
 static enum shoal_status prune_shards(const char *run, int expert, const struct retained *r)
 {
     char path[SHOAL_MAX_PATH];
@@ -170,7 +219,7 @@ static enum shoal_status prune_shards(const char *run, int expert, const struct 
     SHOAL_TRY(steps_list(path, &steps, &n));
     enum shoal_status st = SHOAL_OK;
     for (int64_t i = 0; i < n; i++) {
-        if (steps[i] >= r->newest || keeps(r, steps[i])) continue;
+        if (steps[i] >= r->newest || keeps(r, steps[i]) || is_elder(r, expert, steps[i])) continue;
         SHOAL_GOTO(run_shard_path(path, run, expert, steps[i]));
         SHOAL_GOTO(remove_file(path));
     }
@@ -199,6 +248,7 @@ enum shoal_status index_prune(const char *run, int64_t keep)
     r.steps = steps;
     enum shoal_status st;
     SHOAL_GOTO(find_retained(&r, run, keep));
+    if (keep > 0) SHOAL_GOTO(find_elders(&r));
     SHOAL_GOTO(prune_indices(run, &r));
     for (int k = 0; r.newest != INT64_MIN && k < SHOAL_MAX_EXPERTS; k++) {
         SHOAL_GOTO(run_expert_dir(dir, run, k));
@@ -206,6 +256,7 @@ enum shoal_status index_prune(const char *run, int64_t keep)
         SHOAL_GOTO(prune_shards(run, k, &r));
     }
 done:
+    mem_free(r.elders);
     mem_free(steps);
     return st;
 }

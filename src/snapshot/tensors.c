@@ -124,9 +124,9 @@ done:
     return st;
 }
 
-int64_t tensors_buffer_bytes(const struct param_table *table)
+int64_t tensors_buffer_bytes(const struct param_table *table, bool on_host)
 {
     int64_t stored, turned;
     staging_need(table, &stored, &turned);
-    return (stored + turned) * (int64_t)sizeof(float);
+    return (on_host ? turned : stored + turned) * (int64_t)sizeof(float);
 }

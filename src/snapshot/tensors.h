@@ -30,5 +30,5 @@ enum shoal_status tensors_put(const struct param_table *table, struct device *de
 /* Get them back; padding and gaps become zero. */
 enum shoal_status tensors_get(const struct param_table *table, struct device *dev, float *slab,
                               enum tensor_layout layout, tensor_get get, void *file);
-/* Bytes of the host buffers that LAYOUT_HF takes meanwhile. */
-int64_t tensors_buffer_bytes(const struct param_table *table);
+/* Bytes of the host buffers that LAYOUT_HF takes meanwhile; slabs on the host need less. */
+int64_t tensors_buffer_bytes(const struct param_table *table, bool on_host);

@@ -77,14 +77,15 @@ static enum shoal_status check_expected(const char *path, const struct verify_ex
     struct config now, then;
     SHOAL_TRY(shard_read_info(path, &info));
     const bool right = strcmp(info.run_id, index->run_id) == 0 && info.expert == expected->expert &&
-                       info.step == index->standing.step;
+                       info.step == index_shard_step(index, expected->expert);
     enum shoal_status st =
         right ? SHOAL_OK
               : SHOAL_FAIL(SHOAL_EFORMAT,
                            "%s: holds expert %d of step %" PRId64 " of run %s, but %s wants expert "
                            "%d of step %" PRId64 " of run %s",
                            path, info.expert, info.step, info.run_id, expected->index_path,
-                           expected->expert, index->standing.step, index->run_id);
+                           expected->expert, index_shard_step(index, expected->expert),
+                           index->run_id);
     if (st == SHOAL_OK) st = config_parse(&now, info.config, path);
     shard_info_free(&info);
     SHOAL_TRY(st);

@@ -50,10 +50,15 @@ static enum shoal_status check_standing(const char *path, const struct snapshot_
                 "%s: was last judged at step %" PRId64 ", but its ledger ends at step %" PRId64,
                 path, s->judged_step, last->step);
     (void)plan_live(last->fitness, index->experts, &live);
+    for (int k = 0; k < index->experts; k++)
+        if (live_has(&s->lost, k) && !live_has(&s->live, k)) live_put(&live, k, false);
     for (int64_t i = 0; i < index->n_joined; i++) /* and not been judged since */
         if (index->joined[i].step >= last->step) live_put(&live, index->joined[i].expert, true);
+    const bool led_by_lost =
+        last->best >= 0 && last->best < index->experts && live_has(&s->lost, last->best);
     SHOAL_CHECK(
-        last->best == s->best && (s->best < 0 || last->fitness[s->best] == s->best_fitness) &&
+        (last->best == s->best || led_by_lost) &&
+            (s->best < 0 || last->fitness[s->best] == s->best_fitness) &&
             memcmp(live.word, s->live.word, live_words(index->experts) * sizeof *live.word) == 0,
         SHOAL_EFORMAT, "%s: its attributes and the last row of its ledger disagree", path);
     if (s->champion < 0) return SHOAL_OK;
@@ -76,12 +81,16 @@ enum shoal_status ledger_check(const char *path, const struct snapshot_index *in
 static enum shoal_status check_links(const struct h5 *h, const struct snapshot_index *index)
 {
     char name[32], target[SHOAL_MAX_PATH];
-    SHOAL_CHECK(h5_count_links(h, "/experts") == index->experts, SHOAL_EFORMAT,
+    int there = 0;
+    for (int k = 0; k < index->experts; k++)
+        there += index_shard_step(index, k) >= 0;
+    SHOAL_CHECK(h5_count_links(h, "/experts") == there, SHOAL_EFORMAT,
                 "%s: /experts has %" PRId64 " links for %d experts", h->path,
-                h5_count_links(h, "/experts"), index->experts);
+                h5_count_links(h, "/experts"), there);
     for (int k = 0; k < index->experts; k++) {
+        if (index_shard_step(index, k) < 0) continue;
         snprintf(name, sizeof name, "/experts/%04d", k);
-        SHOAL_TRY(run_shard_path(target, "..", k, index->standing.step));
+        SHOAL_TRY(run_shard_path(target, "..", k, index_shard_step(index, k)));
         SHOAL_CHECK(h5_links_to(h, name, target), SHOAL_EFORMAT,
                     "%s: %s does not lead to %s in its own run", h->path, name, target);
     }
@@ -113,8 +122,12 @@ static enum shoal_status verify_shards(struct verified *v, const char *path,
     if (run_of_index(run, path) != SHOAL_OK) return SHOAL_OK; /* it has just been pruned */
     for (int k = 0; k < index->experts; k++) {
         const struct verify_expected expected = {index, path, k};
-        SHOAL_TRY(run_shard_path(shard, run, k, index->standing.step));
-        SHOAL_TRY(verify_shard(v, shard, &expected));
+        const int64_t step = index_shard_step(index, k);
+        if (step < 0) continue;
+        if (run_find_shard(shard, run, k, step) == SHOAL_OK)
+            SHOAL_TRY(verify_shard(v, shard, &expected));
+        else
+            SHOAL_TRY(verify_note(v, shard, remedy));
     }
     return SHOAL_OK;
 }
@@ -131,7 +144,7 @@ enum shoal_status verify_index(struct verified *v, const char *path)
     if (st == SHOAL_OK) st = ledger_check(path, &index);
     if (st == SHOAL_ENOMEM) goto done;
     if (st != SHOAL_OK) SHOAL_GOTO(verify_note(v, path, remedy));
-    if (index.experts > 0) SHOAL_GOTO(verify_shards(v, path, &index));
+    if (index.config) SHOAL_GOTO(verify_shards(v, path, &index)); /* it could be read */
 done:
     index_free(&index);
     return st;

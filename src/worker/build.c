@@ -41,12 +41,8 @@ static int count_threads(const struct config *cfg, const struct comm *comm)
 
 static enum shoal_status open_device(struct worker *w)
 {
-    const int threads = count_threads(w->cfg, w->comm);
-    SHOAL_TRY(device_open(w->cfg->device, w->device, threads, &w->dev));
-    if (w->number == 0)
-        log_info("%d worker%s, each on %s", w->workers, w->workers == 1 ? "" : "s",
-                 device_describe(w->dev));
-    return SHOAL_OK;
+    w->threads = count_threads(w->cfg, w->comm);
+    return device_open(w->cfg->device, w->device, w->threads, &w->dev);
 }
 
 static enum shoal_status open_data(struct worker *w)
@@ -80,11 +76,14 @@ static enum shoal_status make_buffers(struct worker *w)
     SHOAL_TRY(mem_alloc(tokens * sizeof *w->targets, "a batch of targets", &w->targets));
     SHOAL_TRY(mem_alloc(passes * sizeof *w->pass_losses, "losses", &w->pass_losses));
     SHOAL_TRY(mem_alloc(members * sizeof *w->fitness, "the members' fitness", &w->fitness));
-    SHOAL_TRY(mem_alloc(members * sizeof *w->alive, "who is alive", &w->alive));
+    SHOAL_TRY(mem_alloc(2 * members * sizeof *w->alive, "who is alive", &w->alive));
     SHOAL_TRY(mem_alloc((size_t)w->workers * sizeof *w->parts_of, "parts", &w->parts_of));
     SHOAL_TRY(mem_alloc(order_record_bytes(c), "an order", &w->record));
     SHOAL_TRY(mem_alloc(4 * members * sizeof *w->source, "who follows whom", &w->source));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->followed, "who followed whom", &w->followed));
+    SHOAL_TRY(mem_alloc(members * sizeof *w->told, "who followed whom", &w->told));
     SHOAL_TRY(mem_alloc(members * sizeof *w->rates, "the experts' learning rates", &w->rates));
+    SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->lost, "parts of a mean", &w->lost));
     return mem_alloc((size_t)w->n_own * sizeof *w->parts, "parts of a sum", &w->parts);
 }
 
@@ -102,7 +101,7 @@ static enum shoal_status make_outboxes(struct worker *w)
 {
     const size_t bytes = (size_t)w->table->n_params * sizeof *w->moved;
     if (!exchange_keeps_outbox(w->cfg)) return SHOAL_OK;
-    for (int i = 0; i < w->n_own; i++)
+    for (int i = 0; !w->park && i < w->n_own; i++)
         SHOAL_TRY(make_slabs(w, &w->own[i].outbox, "an expert's weights on their way"));
     SHOAL_TRY(device_alloc(w->dev, bytes, "an expert's weights as a round moves them", &w->moved));
     if (comm_may_overlap(w->comm)) return job_create(&w->job);
@@ -111,29 +110,46 @@ static enum shoal_status make_outboxes(struct worker *w)
     return SHOAL_OK;
 }
 
+/* What a narrow wire keeps. */
+static enum shoal_status make_lost(struct worker *w)
+{
+    const size_t bytes = (size_t)w->table->n_params * sizeof *w->lost_mean;
+    const char *const what = "what the wire has lost";
+    if (!exchange_keeps_lost(w->cfg)) return SHOAL_OK;
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(device_alloc(w->dev, bytes, what, &w->own[i].lost));
+    return device_alloc(w->dev, bytes, what, &w->lost_mean);
+}
+
 static enum shoal_status make_exchange(struct worker *w)
 {
     if (exchange_keeps_mean(w->cfg)) SHOAL_TRY(make_slabs(w, &w->mean, "the mean of the experts"));
-    if (exchange_keeps_inbox(w->cfg, w->workers))
+    if (exchange_keeps_inbox(w->cfg, w->workers, w->park != NULL))
         SHOAL_TRY(make_slabs(w, &w->inbox, "another worker's expert"));
     return SHOAL_OK;
+}
+
+static enum shoal_status make_room(struct worker *w, struct own *own, int number)
+{
+    const bool velocity = evo_needs_velocity(w->cfg), best = evo_needs_own_best(w->cfg);
+    return w->park ? expert_create_pinned(w->dev, w->table, number, velocity, best, &own->expert)
+                   : expert_create(w->dev, w->table, number, velocity, best, &own->expert);
 }
 
 static enum shoal_status make_expert(struct worker *w, struct own *own, int number, uint32_t stream)
 {
     const struct config *c = w->cfg;
-    SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
-                            &own->expert));
+    SHOAL_TRY(make_room(w, own, number));
     own->expert->lr_scale = plan_lr_scale(c, number);
     return expert_init(own->expert, (uint64_t)c->run.seed, stream, w->table->shape.layers);
 }
 
+/* step: of its shard, which is older than the snapshot where its worker had been lost. */
 static enum shoal_status load_expert(struct worker *w, struct own *own, int number, int64_t step)
 {
     const struct config *c = w->cfg;
     char path[SHOAL_MAX_PATH];
-    SHOAL_TRY(expert_create(w->dev, w->table, number, evo_needs_velocity(c), evo_needs_own_best(c),
-                            &own->expert));
+    SHOAL_TRY(make_room(w, own, number));
     SHOAL_TRY(run_shard_path(path, c->run.out, number, step));
     SHOAL_TRY(shard_read(path, own->expert, &own->past));
     own->room = own->past.n_judgings;
@@ -179,7 +195,10 @@ static enum shoal_status take_up(struct worker *w, struct own *own, int number,
 {
     const struct joined_row *joined = index_beginner(resume, number);
     if (joined) return join(w, own, joined);
-    SHOAL_TRY(load_expert(w, own, number, resume->standing.step));
+    if (index_shard_step(resume, number) < 0)
+        return make_expert(w, own, number,
+                           w->cfg->population.init == INIT_SAME ? 0 : (uint32_t)number);
+    SHOAL_TRY(load_expert(w, own, number, index_shard_step(resume, number)));
     if (resume->stored < resume->experts) renumber_mean(own, resume);
     return SHOAL_OK;
 }
@@ -221,6 +240,7 @@ enum shoal_status worker_begin(struct worker *w, const char *run_id,
     w->began_s = clock_now_s() - (resume ? resume->time_s : 0);
     worker_forget_experts(w);
     SHOAL_TRY(make_experts(w, resume));
+    park_adopt(w);
     SHOAL_TRY(worker_begin_outside(w, resume));
     measure_peak(w, w->cfg->run.steps - (resume ? resume->standing.step : 0));
     return SHOAL_OK;
@@ -241,8 +261,10 @@ enum shoal_status worker_build(struct worker *w)
     SHOAL_TRY(param_table_create(&shape, &w->table));
     SHOAL_TRY(gpt_create(w->dev, w->table, worker_setup(c), &w->gpt));
     SHOAL_TRY(make_buffers(w));
+    SHOAL_TRY(park_create(w));
     SHOAL_TRY(make_exchange(w));
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *w->own, "a worker's experts", &w->own));
+    SHOAL_TRY(make_lost(w));
     SHOAL_TRY(make_outboxes(w));
     SHOAL_TRY(parallel_create(w));
     return worker_save_create(w);

@@ -19,16 +19,32 @@ bool exchange_keeps_mean(const struct config *c)
     return c->evolution.recombine || attracts(c, ATTRACT_MEAN);
 }
 
-bool exchange_keeps_inbox(const struct config *c, int workers)
+bool exchange_keeps_inbox(const struct config *c, int workers, bool parked)
 {
-    return workers > 1 && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
-                           attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
+    const bool needed = workers > 1 || (parked && exchange_keeps_outbox(c));
+    return needed && (attracts(c, ATTRACT_BEST) || attracts(c, ATTRACT_LAST) ||
+                      attracts(c, ATTRACT_TOP) || attracts(c, ATTRACT_PAIR));
 }
 
 bool exchange_keeps_outbox(const struct config *c)
 {
     return c->evolution.delay > 0 &&
            (evo_rule_active(&c->evolution.body) || evo_rule_active(&c->evolution.io));
+}
+
+enum packing exchange_packing(const struct config *c)
+{
+    static const enum packing packing[] = {[WIRE_BF16] = PACK_BF16,
+                                           [WIRE_INT8] = PACK_INT8,
+                                           [WIRE_INT4] = PACK_INT4,
+                                           [WIRE_INT1] = PACK_INT1};
+    SHOAL_ASSERT(c->evolution.wire != WIRE_F32);
+    return packing[c->evolution.wire];
+}
+
+bool exchange_keeps_lost(const struct config *c)
+{
+    return c->evolution.wire != WIRE_F32 && c->evolution.wire != WIRE_BF16;
 }
 
 int exchange_slabs(const struct config *c)
@@ -71,18 +87,21 @@ static double group_traffic(const struct round *r, const struct evo_rule *rule, 
     if (select_applies((enum attractor)rule->attractor)) return slabs * follow_traffic(r, rule, n);
     if (!is_mean) return slabs * comm_broadcast_traffic(r->workers, n * r->part);
     if (r->judged && r->c->evolution.recombine && !moments) return 0; /* it is there already */
-    const double wire = !r->judged && r->c->evolution.wire == WIRE_BF16 ? 0.5 : 1;
-    return wire * slabs * comm_sum_traffic(r->workers, r->c->population.experts, n * r->part);
+    const int experts = r->c->population.experts;
+    if (!r->judged && r->c->evolution.wire != WIRE_F32)
+        return comm_mean_traffic(exchange_packing(r->c), r->workers, experts, n * r->part);
+    return slabs * comm_sum_traffic(r->workers, experts, n * r->part);
 }
 
-/* A round with the member as best that makes it cost most. */
+/* A round with the member as best that makes it cost most; on a narrow wire, the mean. */
 static double round_traffic(const struct config *c, const struct param_table *table, int workers,
                             bool judged)
 {
     const double body = (double)(table->body_end - table->body_begin);
     const double io = (double)table->n_params - body;
     double most = 0;
-    for (int best_is_mean = 0; best_is_mean <= c->evolution.recombine; best_is_mean++) {
+    for (int best_is_mean = c->evolution.wire != WIRE_F32; best_is_mean <= c->evolution.recombine;
+         best_is_mean++) {
         const struct round r = {c, workers, best_is_mean != 0, judged,
                                 1.0 / (double)c->evolution.fragments};
         const double bytes =

@@ -38,6 +38,7 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
     const bool moments = p->rule->moments == MOMENTS_INHERIT;
     const bool is_mean = p->member == experts;
     p->slabs = place_of(w, p->member);
+    SHOAL_TRY(park_lend(w, p));
     for (int i = 0; i < 2; i++) {
         if (!is_mean) {
             const int root = worker_of_expert(p->member, w->workers, experts);
@@ -45,8 +46,6 @@ static enum shoal_status fetch_group(struct worker *w, struct pull *p)
         } else if (moments || !r->mean_fresh) {
             SHOAL_TRY(worker_mean(w, &r->live, p->range[i], moments, r->narrow));
         }
-        if (p->rule->attractor == ATTRACT_MEAN)
-            SHOAL_TRY(worker_step_outside(w, p->range[i].begin, p->range[i].end));
     }
     return SHOAL_OK;
 }
@@ -77,7 +76,9 @@ static enum shoal_status find_live(struct worker *w)
 {
     struct round *const r = &w->round;
     const int experts = w->cfg->population.experts;
+    worker_strike_lost(w, &r->live);
     if (r->judged) return SHOAL_OK;
+    memcpy(w->alive, w->alive + experts, (size_t)experts * sizeof *w->alive);
     SHOAL_TRY(comm_sum_values(w->comm, w->alive, experts));
     for (int k = 0; k < experts; k++)
         live_put(&r->live, k, w->alive[k] > 0);
@@ -98,15 +99,29 @@ static int choose(const struct worker *w, const struct evo_rule *rule)
 }
 
 /* What travels as a difference needs all of the judging's mean on every worker. After a resumption
- * there is none yet, and the fragments of this round would be just a part of it. */
+ * there is none yet, and the fragments of this round would be just a part of it. The mean is exact,
+ * so nothing of it is lost; and a snapshot need not hold what was. */
 static enum shoal_status restore_base(struct worker *w)
 {
     struct round *const r = &w->round;
     const struct range whole = {0, w->table->n_params};
-    if (!r->judged || r->mean_fresh || w->cfg->evolution.wire == WIRE_F32) return SHOAL_OK;
+    if (!r->judged || w->cfg->evolution.wire == WIRE_F32) return SHOAL_OK;
+    SHOAL_TRY(worker_forget_lost(w));
+    if (r->mean_fresh) return SHOAL_OK;
     if (live_next(&r->live, 0, w->cfg->population.experts) < 0) return SHOAL_OK;
     SHOAL_TRY(worker_mean(w, &r->live, whole, false, false));
     r->mean_fresh = true;
+    return SHOAL_OK;
+}
+
+enum shoal_status worker_leave_behind(struct worker *w)
+{
+    for (int g = 0; g < 2; g++) {
+        const struct pull *const p = &w->round.pull[g];
+        if (p->member < 0 || p->rule->attractor != ATTRACT_MEAN) continue;
+        for (int i = 0; i < 2; i++)
+            SHOAL_TRY(worker_step_outside(w, p->range[i].begin, p->range[i].end));
+    }
     return SHOAL_OK;
 }
 

@@ -32,6 +32,7 @@ enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k)
 {
     const int experts = w->cfg->population.experts;
     p->member = p->source[k];
+    if (p->member >= 0 && !worker_has(w, p->member)) p->member = -1; /* so it stays */
     if (p->member < 0) return SHOAL_OK;
     const int from = worker_of_expert(p->member, w->workers, experts);
     const int to = worker_of_expert(k, w->workers, experts);
@@ -39,6 +40,7 @@ enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k)
     if (from == w->number) {
         const struct expert *e = w->own[p->member - w->first].expert;
         p->slabs = (struct slabs){e->weights, e->adam_m, e->adam_v};
+        if (from != to) SHOAL_TRY(park_lend(w, p));
     }
     return from != to ? move_group(w, p, from, to) : SHOAL_OK;
 }
@@ -82,8 +84,16 @@ enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source)
     for (int i = 0; i < w->n_own; i++) {
         struct expert *e = w->own[i].expert;
         const int member = source[e->number];
-        if (member < 0) continue;
+        if (member < 0 || w->followed[e->number] || !worker_has(w, member)) continue;
         e->lr_scale = select_rate(&selection, e->number, w->rates[member], c->evolution.perturb_lr);
     }
     return SHOAL_OK;
+}
+
+enum shoal_status worker_tell_followed(struct worker *w)
+{
+    const int experts = w->cfg->population.experts;
+    for (int k = 0; k < experts; k++)
+        w->told[k] = w->followed[k];
+    return comm_epoch(w->comm) > 0 ? comm_sum_values(w->comm, w->told, experts) : SHOAL_OK;
 }

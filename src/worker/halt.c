@@ -28,15 +28,25 @@ enum shoal_status worker_pass_wishes(struct worker *w, int64_t step)
     return say(w, WISH_SNAPSHOT, SIGUSR1, step);
 }
 
+struct asking {
+    double own, all; /* how many have been asked */
+};
+
+static enum shoal_status add_up(struct worker *w, void *asking)
+{
+    struct asking *const a = asking;
+    a->all = a->own;
+    return comm_sum_values(w->comm, &a->all, 1);
+}
+
 enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
 {
     unsigned char record[COMM_MAX_RECORD]; /* w->record still holds the order at hand */
     struct order order = {0};
-    double asked = 0;
     bool got = false;
     *halts = false;
     /* Resumed here, means could not travel as differences from the last one: see worker_mean. */
-    if (w->cfg->evolution.wire == WIRE_BF16) return SHOAL_OK;
+    if (w->cfg->evolution.wire != WIRE_F32) return SHOAL_OK;
     SHOAL_TRY(worker_pass_wishes(w, step));
     SHOAL_TRY(comm_poll(w->comm, record, order_record_bytes(w->cfg), &got));
     if (got) memcpy(&order, record, order_bytes(w->cfg->population.experts));
@@ -44,14 +54,14 @@ enum shoal_status worker_halts(struct worker *w, int64_t step, bool *halts)
                 "an order for step %lld came while this worker trained at step %lld: start all "
                 "ranks from the same build",
                 (long long)order.step, (long long)step);
-    asked = got;
-    SHOAL_TRY(comm_sum_values(w->comm, &asked, 1));
-    *halts = asked > 0;
+    struct asking asking = {.own = got};
+    SHOAL_TRY(worker_together(w, add_up, &asking));
+    *halts = asking.all > 0;
     return SHOAL_OK;
 }
 
 enum shoal_status worker_report_halt(struct worker *w, int64_t step)
 {
     const struct report r = {.kind = REPORT_HALTED, .worker = w->number, .step = step};
-    return w->number == 0 ? comm_report(w->comm, &r, sizeof r) : SHOAL_OK;
+    return worker_say_for_all(w, &r);
 }

@@ -50,7 +50,8 @@ enum shoal_status worker_measure(struct worker *w, float *weights, const struct 
     const int64_t passes = slice_passes(w, slice);
     double sum = 0;
     SHOAL_TRY(gpt_load(w->gpt, weights));
-    SHOAL_TRY(run_passes(w, slice, together ? w->number : 0, together ? w->workers : 1));
+    SHOAL_TRY(run_passes(w, slice, together ? comm_live_rank(w->comm) : 0,
+                         together ? comm_live(w->comm) : 1));
     if (together) SHOAL_TRY(comm_sum_values(w->comm, w->pass_losses, (int)passes));
     for (int64_t pass = 0; pass < passes; pass++)
         sum += w->pass_losses[pass];
@@ -58,15 +59,14 @@ enum shoal_status worker_measure(struct worker *w, float *weights, const struct 
     return SHOAL_OK;
 }
 
-static enum shoal_status report_fitness(struct worker *w, int member, int64_t step, int64_t skipped)
+static struct report fitness_report(struct worker *w, int member, int64_t step, int64_t skipped)
 {
-    const struct report r = {.kind = REPORT_FITNESS,
-                             .worker = w->number,
-                             .member = member,
-                             .step = step,
-                             .count = {skipped},
-                             .value = {w->fitness[member], clock_now_s() - w->judging_s}};
-    return comm_report(w->comm, &r, sizeof r);
+    return (struct report){.kind = REPORT_FITNESS,
+                           .worker = w->number,
+                           .member = member,
+                           .step = step,
+                           .count = {skipped},
+                           .value = {w->fitness[member], clock_now_s() - w->judging_s}};
 }
 
 /* *common: the fitness that all have; NULL: each is measured. */
@@ -74,22 +74,34 @@ static enum shoal_status judge_own(struct worker *w, struct own *own, int64_t st
                                    const double *common)
 {
     struct expert *e = own->expert;
-    if (common)
+    if (common) {
         e->fitness = *common;
-    else
+    } else {
+        SHOAL_TRY(park_bring(w, (int)(own - w->own)));
+        SHOAL_TRY(park_bring_next(w, (int)(own - w->own)));
         SHOAL_TRY(worker_measure(w, e->weights, &w->judging, false, &e->fitness));
+    }
     w->fitness[e->number] = e->fitness;
     SHOAL_TRY(evo_note_own_best(e));
     SHOAL_TRY(worker_note_history(w, own, step));
     SHOAL_TRY(worker_note_norms(w, own, step));
-    return report_fitness(w, e->number, step, own->past.outlier.skipped);
+    const struct report r = fitness_report(w, e->number, step, own->past.outlier.skipped);
+    return comm_report(w->comm, &r, sizeof r);
 }
 
 /* The mean of the live experts, judged by all workers together; NAN when none is alive. */
-static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
+static enum shoal_status judge_recombinant(struct worker *w, void *nothing)
 {
     const int experts = w->cfg->population.experts;
     struct live_set live = {0};
+    (void)nothing;
+    memset(w->fitness, 0, (size_t)experts * sizeof *w->fitness);
+    for (int i = 0; i < w->n_own; i++)
+        w->fitness[w->first + i] = w->own[i].expert->fitness;
+    /* The others' entries are 0 here, so the sum is exact, and what is not finite stays so. */
+    SHOAL_TRY(comm_sum_values(w->comm, w->fitness, experts));
+    for (int k = 0; k < experts; k++)
+        if (!worker_has(w, k)) w->fitness[k] = NAN;
     w->fitness[experts] = NAN;
     if (plan_live(w->fitness, experts, &live) > 0) {
         const struct range whole = {0, w->table->n_params};
@@ -97,7 +109,7 @@ static enum shoal_status judge_recombinant(struct worker *w, int64_t step)
         w->mean_fresh = true;
         SHOAL_TRY(worker_measure(w, w->mean.weights, &w->judging, true, &w->fitness[experts]));
     }
-    return w->number == 0 ? report_fitness(w, experts, step, 0) : SHOAL_OK;
+    return SHOAL_OK;
 }
 
 enum shoal_status worker_judge(struct worker *w, int64_t step)
@@ -105,12 +117,12 @@ enum shoal_status worker_judge(struct worker *w, int64_t step)
     const int experts = w->cfg->population.experts;
     double common = 0;
     w->judging_s = clock_now_s();
-    memset(w->fitness, 0, (size_t)experts * sizeof *w->fitness);
     if (w->parallel) SHOAL_TRY(parallel_judge(w, step, &common));
     for (int i = 0; i < w->n_own; i++)
         SHOAL_TRY(judge_own(w, &w->own[i], step, w->parallel ? &common : NULL));
+    SHOAL_TRY(park_settle(w));
     if (!w->cfg->evolution.recombine) return SHOAL_OK;
-    /* The others' entries are 0 here, so the sum is exact, and what is not finite stays so. */
-    SHOAL_TRY(comm_sum_values(w->comm, w->fitness, experts));
-    return judge_recombinant(w, step);
+    SHOAL_TRY(worker_together(w, judge_recombinant, NULL));
+    const struct report r = fitness_report(w, experts, step, 0);
+    return worker_say_for_all(w, &r);
 }

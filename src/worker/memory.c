@@ -6,6 +6,7 @@
 #include "snapshot/shard.h"
 #include "snapshot/staging.h"
 #include "worker/exchange.h"
+#include "worker/park.h"
 #include "worker/worker.h"
 
 /* What a worker with a model of no size holds: code, libraries (but the backends'), MPI's and
@@ -25,8 +26,15 @@ static int64_t scratch_of_thread(const struct config *c)
     return product > attention ? product : attention;
 }
 
-static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own)
+static void count_experts(struct memory *m, const struct config *c, int64_t slab, int own,
+                          bool parked)
 {
+    if (parked) {
+        m->bytes[MEMORY_WEIGHTS] = PARK_SETS * slab;
+        m->bytes[MEMORY_MOMENTS] = PARK_SETS * 2 * slab;
+        m->bytes[MEMORY_PARKED] = own * (3 + evo_needs_velocity(c) + evo_needs_own_best(c)) * slab;
+        return;
+    }
     m->bytes[MEMORY_WEIGHTS] = own * slab;
     m->bytes[MEMORY_MOMENTS] = own * 2 * slab;
     m->bytes[MEMORY_VELOCITY] = evo_needs_velocity(c) ? own * slab : 0;
@@ -71,31 +79,48 @@ static void count_gpu(struct memory *m, const struct config *c, const struct par
     m->bytes[MEMORY_STAGE] += needs.pinned;
 }
 
-/* Between workers on GPUs. `auto` is taken to find NCCL. */
+/* Between workers on GPUs. `auto` is taken to find NCCL, unless the wire asks for
+ * MPI. */
 static void count_transport(struct memory *m, const struct config *c, int64_t n, int own,
                             int workers)
 {
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
     if (workers == 1) return;
-    if (strcmp(c->transport, "mpi") != 0) {
+    if (strcmp(c->transport, "mpi") != 0 && c->evolution.wire == WIRE_F32) {
         m->bytes[MEMORY_NCCL] = nccl_bytes;
         return;
     }
     const struct comm_staging s = comm_sum_staging(workers, own, most, experts, n);
     m->bytes[MEMORY_STAGE] += s.pinned;
     m->bytes[MEMORY_EXCHANGE] = s.host;
+    if (c->evolution.wire == WIRE_F32) return;
+    const int64_t packed =
+        comm_mean_buffers(exchange_packing(c), workers, own, most, experts, n).host;
+    if (packed > s.host) m->bytes[MEMORY_EXCHANGE] = packed;
+}
+
+/* Means as packed changes. */
+static void count_wire(struct memory *m, const struct config *c, int64_t n, int own, int workers)
+{
+    const int experts = c->population.experts, most = (experts + workers - 1) / workers;
+    if (c->evolution.wire == WIRE_F32) return;
+    m->bytes[MEMORY_WIRE] =
+        comm_mean_buffers(exchange_packing(c), workers, own, most, experts, n).device;
+    if (exchange_keeps_lost(c)) m->bytes[MEMORY_WIRE] += (own + 1) * n * (int64_t)sizeof(float);
 }
 
 static void count_exchange(struct memory *m, const struct config *c,
-                           const struct param_table *table, int own, int workers)
+                           const struct param_table *table, int own, int workers, bool parked)
 {
     const int64_t slabs = exchange_slabs(c) * table->n_params * (int64_t)sizeof(float);
     const int experts = c->population.experts, most = (experts + workers - 1) / workers;
-    if (exchange_keeps_inbox(c, workers)) m->bytes[MEMORY_INBOX] = slabs;
+    if (exchange_keeps_inbox(c, workers, parked)) m->bytes[MEMORY_INBOX] = slabs;
     if (exchange_keeps_outbox(c))
-        m->bytes[MEMORY_OUTBOX] = own * slabs + table->n_params * (int64_t)sizeof(float);
+        m->bytes[MEMORY_OUTBOX] =
+            (parked ? 0 : own * slabs) + table->n_params * (int64_t)sizeof(float);
     if (exchange_keeps_mean(c)) m->bytes[MEMORY_MEAN] = slabs;
     if (evo_outer_steps(c)) m->bytes[MEMORY_OUTER] = 2 * table->n_params * (int64_t)sizeof(float);
+    count_wire(m, c, table->n_params, own, workers);
     if (worker_is_parallel(c))
         m->bytes[MEMORY_REPLICAS] = own * table->n_params * (int64_t)sizeof(float);
     if (m->gpu)
@@ -116,22 +141,29 @@ int memory_staging_slots(const struct config *c, const struct param_table *table
     return fit < 1 ? 1 : fit < own ? (int)fit : own;
 }
 
+int memory_own(const struct config *c, struct memory_place place)
+{
+    const int experts = c->population.experts;
+    return worker_first_expert(place.worker + 1, place.workers, experts) -
+           worker_first_expert(place.worker, place.workers, experts);
+}
+
 struct memory memory_of(const struct config *c, const struct param_table *table,
                         struct memory_place place)
 {
     struct memory m = {.bytes = {0}, .gpu = place.gpu};
-    const int experts = c->population.experts;
-    const int own = worker_first_expert(place.worker + 1, place.workers, experts) -
-                    worker_first_expert(place.worker, place.workers, experts);
-    count_experts(&m, c, table->n_params * (int64_t)sizeof(float), own);
+    const int own = memory_own(c, place);
+    const bool parked = park_applies(c, table, place);
+    count_experts(&m, c, table->n_params * (int64_t)sizeof(float), own, parked);
     count_model(&m, c, table);
     if (place.gpu)
         count_gpu(&m, c, table);
     else
         m.bytes[MEMORY_SCRATCH] = place.threads * scratch_of_thread(c);
-    count_exchange(&m, c, table, own, place.workers);
-    m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table);
-    m.bytes[MEMORY_STAGING] = memory_staging_slots(c, table, own) * slot_bytes(c, table);
+    count_exchange(&m, c, table, own, place.workers, parked);
+    const int slots = memory_staging_slots(c, table, own);
+    m.bytes[MEMORY_SNAPSHOT] = shard_buffer_bytes(table, !place.gpu || slots > 0);
+    m.bytes[MEMORY_STAGING] = slots * slot_bytes(c, table);
     m.bytes[MEMORY_PROGRAM] = program_bytes + device_libraries_bytes();
     return m;
 }
@@ -147,6 +179,7 @@ enum memory_kind memory_kind(const struct memory *m, enum memory_item item)
     case MEMORY_PROGRAM:
         return MEMORY_HOST;
     case MEMORY_STAGE:
+    case MEMORY_PARKED:
         return MEMORY_PINNED;
     default:
         return MEMORY_DEVICE;
@@ -183,12 +216,14 @@ const char *memory_item_name(enum memory_item item)
         [MEMORY_INBOX] = "inbox",
         [MEMORY_OUTBOX] = "outbox",
         [MEMORY_OUTER] = "outer_steps",
+        [MEMORY_WIRE] = "narrow_wire",
         [MEMORY_REPLICAS] = "replica_gradients",
         [MEMORY_BATCH] = "batch",
         [MEMORY_SCRATCH] = "kernel_scratch",
         [MEMORY_WORKSPACE] = "product_workspace",
         [MEMORY_CONTEXT] = "driver_context",
         [MEMORY_NCCL] = "nccl_buffers",
+        [MEMORY_PARKED] = "parked_experts",
         [MEMORY_STAGE] = "pinned_stage",
         [MEMORY_EXCHANGE] = "exchange_buffers",
         [MEMORY_SNAPSHOT] = "snapshot_buffers",

@@ -8,23 +8,26 @@
 #include "model/params.h"
 
 enum memory_item {
-    MEMORY_WEIGHTS,  /* of all experts of the worker, float32 */
-    MEMORY_MOMENTS,  /* AdamW's two */
+    MEMORY_WEIGHTS, /* of all experts of the worker, float32; where they are parked, of PARK_SETS */
+    MEMORY_MOMENTS, /* AdamW's two, likewise */
     MEMORY_VELOCITY, /* where a rule of evolution has inertia */
     MEMORY_OWN_BEST, /* where one is cognitive */
     MEMORY_GRADIENTS,
     MEMORY_WEIGHTS16, /* bf16 copy of the expert in training */
     MEMORY_ACTIVATIONS,
     MEMORY_MEAN,     /* of the experts */
-    MEMORY_INBOX,    /* another worker's expert */
-    MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way */
+    MEMORY_INBOX,    /* another worker's expert, or one of its own that is parked */
+    MEMORY_OUTBOX,   /* own experts' weights while a delayed round is on its way, unless they are
+                        parked, and one as the round moves it */
     MEMORY_OUTER,    /* the weights last agreed on, and a velocity, where the mean is left behind */
+    MEMORY_WIRE,     /* what a narrow wire has lost of them and of the mean, and packed changes */
     MEMORY_REPLICAS, /* gradients of each expert, where they are averaged */
     MEMORY_BATCH,    /* tokens and targets, here and on their way to the device */
     MEMORY_SCRATCH,  /* of kernels */
     MEMORY_WORKSPACE, /* of a GPU's matrix products */
     MEMORY_CONTEXT,   /* what a GPU's driver takes for a process */
     MEMORY_NCCL,      /* NCCL's buffers on a GPU */
+    MEMORY_PARKED,    /* all slabs of all experts of the worker, where they are parked (park.h) */
     MEMORY_STAGE,     /* between a GPU and MPI */
     MEMORY_EXCHANGE,  /* stripes of sums among workers; only while they are added */
     MEMORY_SNAPSHOT,  /* tensors on their way to a file; only while one is written */
@@ -43,7 +46,12 @@ struct memory_place {
     int worker, workers;
     int threads;
     bool gpu;
+    int64_t gpu_bytes; /* all memory of the GPU; 0: not known, then experts are not parked by
+                          themselves */
 };
+
+/* How many experts the worker owns. */
+int memory_own(const struct config *c, struct memory_place place);
 
 /* Where an item lies. */
 enum memory_kind { MEMORY_HOST, MEMORY_PINNED /* of the host too */, MEMORY_DEVICE };

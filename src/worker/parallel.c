@@ -13,9 +13,10 @@
 #include "worker/worker_impl.h"
 
 struct parallel {
-    float **grads;  /* n_own slabs: of each own expert's batch, divided by K */
-    double *losses; /* K: of each expert's batch */
-    double *halves; /* 2 W: of a digest of each worker's weights */
+    float **grads;      /* n_own slabs: of each own expert's batch, divided by K */
+    double *losses;     /* K: of each expert's batch, */
+    double *own_losses; /* n_own: and of the own ones */
+    double *halves;     /* 2 W: of a digest of each worker's weights */
 };
 
 bool worker_is_parallel(const struct config *cfg)
@@ -32,6 +33,8 @@ enum shoal_status parallel_create(struct worker *w)
     w->parallel = p;
     const size_t experts = (size_t)w->cfg->population.experts, workers = (size_t)w->workers;
     SHOAL_TRY(mem_alloc(experts * sizeof *p->losses, "the replicas' losses", &p->losses));
+    SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->own_losses, "the replicas' losses",
+                        &p->own_losses));
     SHOAL_TRY(mem_alloc(2 * workers * sizeof *p->halves, "digests of weights", &p->halves));
     SHOAL_TRY(mem_alloc((size_t)w->n_own * sizeof *p->grads, "a list of gradients", &p->grads));
     for (int i = 0; i < w->n_own; i++)
@@ -50,12 +53,21 @@ void parallel_destroy(struct worker *w)
         if (p->grads[i]) device_free(w->dev, p->grads[i]);
     mem_free(p->grads);
     mem_free(p->losses);
+    mem_free(p->own_losses);
     mem_free(p->halves);
     mem_free(p);
     w->parallel = NULL;
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
+
+static int live_replicas(const struct worker *w)
+{
+    int n = 0;
+    for (int k = 0; k < w->cfg->population.experts; k++)
+        n += worker_has(w, k);
+    return n;
+}
 
 /* Every own replica's part of the mean gradient, and its loss. */
 static enum shoal_status own_gradients(struct worker *w)
@@ -64,11 +76,29 @@ static enum shoal_status own_gradients(struct worker *w)
     const size_t bytes = (size_t)w->table->n_params * sizeof(float);
     for (int i = 0; i < w->n_own; i++) {
         struct expert *e = w->own[i].expert;
-        SHOAL_TRY(worker_gradients(w, e, w->cfg->population.experts, &p->losses[e->number]));
+        SHOAL_TRY(worker_gradients(w, e, live_replicas(w), &p->own_losses[i]));
         SHOAL_TRY(device_copy(w->dev, p->grads[i], gpt_grads(w->gpt), bytes));
         SHOAL_TRY(gpt_zero_grads(w->gpt));
     }
     return SHOAL_OK;
+}
+
+/* All gradients and losses. */
+static enum shoal_status add_up(struct worker *w, void *nothing)
+{
+    struct parallel *p = w->parallel;
+    const struct comm_exchange x = {.kind = COMM_SUM,
+                                    .n = w->table->n_params,
+                                    .out = gpt_grads(w->gpt),
+                                    .parts = (const float *const *)p->grads,
+                                    .n_parts = w->n_own,
+                                    .parts_of = w->parts_of};
+    (void)nothing;
+    memset(p->losses, 0, (size_t)w->cfg->population.experts * sizeof *p->losses);
+    for (int i = 0; i < w->n_own; i++)
+        p->losses[w->own[i].expert->number] = p->own_losses[i];
+    SHOAL_TRY(comm_exchange(w->comm, &x));
+    return comm_sum_values(w->comm, p->losses, w->cfg->population.experts);
 }
 
 /* The mean gradient into the model, and the mean loss. */
@@ -77,22 +107,13 @@ static enum shoal_status average(struct worker *w, double *loss)
     struct parallel *p = w->parallel;
     const int experts = w->cfg->population.experts;
     double sum = 0;
-    memset(p->losses, 0, (size_t)experts * sizeof *p->losses);
     SHOAL_TRY(own_gradients(w));
-    const struct comm_exchange x = {.kind = COMM_SUM,
-                                    .n = w->table->n_params,
-                                    .out = gpt_grads(w->gpt),
-                                    .parts = (const float *const *)p->grads,
-                                    .n_parts = w->n_own,
-                                    .parts_of = w->parts_of};
-    SHOAL_TRY(comm_exchange(w->comm, &x));
-    SHOAL_TRY(comm_sum_values(w->comm, p->losses, experts));
+    SHOAL_TRY(worker_together(w, add_up, NULL));
     for (int k = 0; k < experts; k++)
         sum += p->losses[k];
-    *loss = sum / experts;
+    *loss = sum / live_replicas(w);
     return SHOAL_OK;
 }
-
 static enum shoal_status report_all(struct worker *w, struct step *s, double rate)
 {
     for (int i = 0; i < w->n_own; i++) {
@@ -166,19 +187,37 @@ static enum shoal_status check_equal(struct worker *w, int64_t step)
     halves[2 * w->number] = (double)(digest >> 32);
     halves[2 * w->number + 1] = (double)(digest & 0xFFFFFFFFu);
     SHOAL_TRY(comm_sum_values(w->comm, halves, 2 * w->workers));
-    for (int other = 1; other < w->workers; other++)
-        SHOAL_CHECK(halves[2 * other] == halves[0] && halves[2 * other + 1] == halves[1],
+    int first = 0;
+    while (!comm_lives(w->comm, first))
+        first++;
+    for (int other = first + 1; other < w->workers; other++)
+        SHOAL_CHECK(!comm_lives(w->comm, other) || (halves[2 * other] == halves[2 * first] &&
+                                                    halves[2 * other + 1] == halves[2 * first + 1]),
                     SHOAL_ENUMERIC,
-                    "at step %lld the replicas of worker %d and worker 0 differ, which data "
+                    "at step %lld the replicas of worker %d and worker %d differ, which data "
                     "parallel training rules out: do all workers run on the same kind of "
                     "processor or GPU, and is their memory sound? Continue from the last snapshot",
-                    (long long)step, other);
+                    (long long)step, other, first);
     return SHOAL_OK;
+}
+
+/* Somebody who is lost in the middle leaves the others at the same step, which all can judge again.
+ */
+struct judged {
+    int64_t step;
+    double *fitness;
+};
+
+static enum shoal_status judge_all(struct worker *w, void *judged)
+{
+    const struct judged *const j = judged;
+    SHOAL_TRY(check_equal(w, j->step));
+    return worker_measure(w, w->own[0].expert->weights, &w->judging, true, j->fitness);
 }
 
 enum shoal_status parallel_judge(struct worker *w, int64_t step, double *fitness)
 {
+    struct judged judged = {step, fitness};
     SHOAL_TRY(copy_to_others(w));
-    SHOAL_TRY(check_equal(w, step));
-    return worker_measure(w, w->own[0].expert->weights, &w->judging, true, fitness);
+    return worker_together(w, judge_all, &judged);
 }

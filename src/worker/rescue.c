@@ -20,11 +20,14 @@ static bool needed(const struct worker *w, const struct order *order)
     return !all_evolve && live_count(&order->live, experts) < experts;
 }
 
-/* *weights: the best member's, on this worker's device. Collective over the workers. */
-static enum shoal_status bring_best(struct worker *w, const struct order *order,
-                                    const float **weights)
+/* *weights: the best member's, on this worker's device; NULL: nobody leads any more. */
+static enum shoal_status bring_best(struct worker *w, void *place)
 {
+    const float **const weights = place;
+    const struct order *const order = &w->order;
     const int experts = w->cfg->population.experts, best = order->best;
+    *weights = NULL;
+    if (best < 0) return SHOAL_OK;
     if (best == experts) {
         *weights = w->mean.weights;
         if (w->mean_fresh) return SHOAL_OK;
@@ -32,6 +35,11 @@ static enum shoal_status bring_best(struct worker *w, const struct order *order,
     }
     const int root = worker_of_expert(best, w->workers, experts);
     float *slab = root == w->number ? w->own[best - w->first].expert->weights : gpt_grads(w->gpt);
+    if (w->park && root == w->number) { /* what libraries send lies on the device */
+        SHOAL_TRY(device_copy(w->dev, gpt_grads(w->gpt), slab,
+                              (size_t)w->table->n_params * sizeof *slab));
+        slab = gpt_grads(w->gpt);
+    }
     *weights = slab;
     return comm_broadcast(w->comm, slab, w->table->n_params, root);
 }
@@ -57,10 +65,13 @@ enum shoal_status worker_rescue(struct worker *w, const struct order *order)
 {
     const float *best = NULL;
     if (!needed(w, order)) return SHOAL_OK;
-    SHOAL_TRY(bring_best(w, order, &best));
+    SHOAL_TRY(worker_together(w, bring_best, &best));
+    if (!best) return SHOAL_OK;
     for (int i = 0; i < w->n_own; i++) {
         struct expert *e = w->own[i].expert;
-        if (!live_has(&order->live, e->number)) SHOAL_TRY(revive(w, e, order, best));
+        if (live_has(&order->live, e->number)) continue;
+        park_touch(w, &w->own[i]);
+        SHOAL_TRY(revive(w, e, order, best));
     }
     return SHOAL_OK;
 }

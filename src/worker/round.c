@@ -55,9 +55,10 @@ static enum shoal_status fill_outbox(struct worker *w, struct own *own)
 
 static void note_alive(struct worker *w)
 {
-    memset(w->alive, 0, (size_t)w->cfg->population.experts * sizeof *w->alive);
+    double *const own = w->alive + w->cfg->population.experts;
+    memset(own, 0, (size_t)w->cfg->population.experts * sizeof *own);
     for (int i = 0; i < w->n_own; i++)
-        w->alive[w->first + i] = isfinite(w->own[i].past.last_loss) ? 1 : 0;
+        own[w->first + i] = isfinite(w->own[i].past.last_loss) ? 1 : 0;
 }
 
 static void prepare(struct worker *w, const struct order *order, int64_t step, bool judged)
@@ -70,7 +71,7 @@ static void prepare(struct worker *w, const struct order *order, int64_t step, b
                         .every = order->every,
                         .judged = judged,
                         .mean_fresh = w->mean_fresh,
-                        .narrow = !judged && c->evolution.wire == WIRE_BF16,
+                        .narrow = !judged && c->evolution.wire != WIRE_F32,
                         .best = order->best,
                         .fragment = (int)(step / order->every % c->evolution.fragments),
                         .live = order->live,
@@ -88,8 +89,9 @@ static void prepare(struct worker *w, const struct order *order, int64_t step, b
             worker_find_sources(w, &r->pull[g]);
 }
 
-static enum shoal_status fetch_timed(struct worker *w)
+static enum shoal_status fetch_timed(struct worker *w, void *nothing)
 {
+    (void)nothing;
     SHOAL_TRY(worker_fetch(w));
     w->round.exchange_s = clock_now_s() - w->round.begun_s;
     return SHOAL_OK;
@@ -101,7 +103,7 @@ static enum shoal_status fetch_beside(void *worker)
     struct worker *const w = worker;
     enum shoal_status st = SHOAL_OK;
     SHOAL_TRY(device_lane_enter(w->dev));
-    SHOAL_GOTO(fetch_timed(w));
+    SHOAL_GOTO(worker_attempt(w, fetch_timed, NULL));
     SHOAL_GOTO(device_sync(w->dev));
 done:
     device_lane_leave(w->dev);
@@ -169,6 +171,7 @@ static enum shoal_status evolve_later(struct worker *w, struct own *own, const s
 static enum shoal_status apply(struct worker *w, struct own *own)
 {
     const struct round *const r = &w->round;
+    park_touch(w, own);
     if (r->judged) SHOAL_TRY(worker_note_distance(w, own, r->pull, r->step));
     if (r->judged) SHOAL_TRY(lineage_begin(w, own->expert));
     for (int g = 0; g < 2; g++) {
@@ -186,18 +189,38 @@ static enum shoal_status apply(struct worker *w, struct own *own)
     return lineage_end(w, own, r->pull, r->step, !live_has(&r->live, own->expert->number));
 }
 
-/* Every expert takes its steps, on the worker that owns it; others may have to give it something.
- */
+/* Every own expert takes its steps. */
 static enum shoal_status apply_all(struct worker *w)
 {
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(apply(w, &w->own[i]));
+    return SHOAL_OK;
+}
+
+/* The same where they follow different ones. After a loss who has been served is left out. */
+static enum shoal_status follow_all(struct worker *w, void *nothing)
+{
     struct pull *const pull = w->round.pull;
+    (void)nothing;
     SHOAL_TRY(worker_inherit_rates(w, pull[0].source ? pull[0].source : pull[1].source));
+    SHOAL_TRY(worker_tell_followed(w));
     for (int k = 0; k < w->cfg->population.experts; k++) {
+        if (w->told[k] > 0 || !worker_has(w, k)) continue;
         for (int g = 0; g < 2; g++)
             if (pull[g].source) SHOAL_TRY(worker_fetch_for(w, &pull[g], k));
-        if (k >= w->first && k < w->first + w->n_own) SHOAL_TRY(apply(w, &w->own[k - w->first]));
+        if (k < w->first || k >= w->first + w->n_own) continue;
+        SHOAL_TRY(apply(w, &w->own[k - w->first]));
+        w->followed[k] = 1;
     }
     return SHOAL_OK;
+}
+
+static enum shoal_status serve_all(struct worker *w)
+{
+    const struct pull *const pull = w->round.pull;
+    if (!pull[0].source && !pull[1].source) return apply_all(w);
+    memset(w->followed, 0, (size_t)w->cfg->population.experts);
+    return worker_together(w, follow_all, NULL);
 }
 
 static bool moves(const struct round *r)
@@ -213,7 +236,7 @@ static enum shoal_status report_round(struct worker *w)
     const struct round *const r = &w->round;
     const int member = r->pull[0].member >= 0 ? r->pull[0].member : r->pull[1].member;
     const uint64_t before = w->told_moved;
-    if (w->number != 0 || !moves(r)) return SHOAL_OK;
+    if (!moves(r)) return SHOAL_OK;
     w->told_moved = comm_bytes_moved(w->comm);
     const struct report report = {.kind = REPORT_ROUND,
                                   .worker = w->number,
@@ -221,15 +244,22 @@ static enum shoal_status report_round(struct worker *w)
                                   .step = r->step,
                                   .count = {(int64_t)(w->told_moved - before)},
                                   .value = {r->exchange_s, r->stall_s, r->trained_s}};
-    return comm_report(w->comm, &report, sizeof report);
+    return worker_say_for_all(w, &report);
+}
+
+static enum shoal_status fetch_here(struct worker *w)
+{
+    SHOAL_TRY(worker_together(w, fetch_timed, NULL));
+    return worker_leave_behind(w);
 }
 
 static enum shoal_status begin(struct worker *w)
 {
-    if (w->cfg->evolution.delay == 0) return fetch_timed(w);
-    for (int i = 0; i < w->n_own; i++)
+    if (w->cfg->evolution.delay == 0) return fetch_here(w);
+    if (w->park) SHOAL_TRY(park_send_home(w)); /* homes are outboxes */
+    for (int i = 0; !w->park && i < w->n_own; i++)
         SHOAL_TRY(fill_outbox(w, &w->own[i]));
-    if (!w->job) return fetch_timed(w);
+    if (!w->job) return fetch_here(w);
     /* The copies must be there before another thread reads them. */
     SHOAL_TRY(device_sync(w->dev));
     comm_be_quiet(w->comm, true);
@@ -239,10 +269,11 @@ static enum shoal_status begin(struct worker *w)
 
 static enum shoal_status arrive(struct worker *w)
 {
-    if (!w->job) return SHOAL_OK;
+    if (!w->job || !job_running(w->job)) return SHOAL_OK;
     const enum shoal_status st = job_wait(w->job);
     comm_be_quiet(w->comm, false);
-    return st;
+    SHOAL_TRY(worker_settle(w, st, fetch_timed, NULL));
+    return worker_leave_behind(w);
 }
 
 enum shoal_status worker_round(struct worker *w, const struct order *order, int64_t step,
@@ -253,7 +284,7 @@ enum shoal_status worker_round(struct worker *w, const struct order *order, int6
     prepare(w, order, step, judged);
     SHOAL_TRY(begin(w));
     const bool at_once = w->cfg->evolution.delay == 0;
-    if (at_once && moves(&w->round)) SHOAL_TRY(apply_all(w));
+    if (at_once && moves(&w->round)) SHOAL_TRY(serve_all(w));
     w->round.stall_s = clock_now_s() - w->round.begun_s;
     return at_once ? worker_round_done(w, step) : SHOAL_OK;
 }

@@ -233,6 +233,7 @@ static enum shoal_status save_next(struct worker *w)
     struct slot *slot = NULL;
     char path[SHOAL_MAX_PATH];
     SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, s->step));
+    SHOAL_TRY(park_settle(w));
     if (s->writer) SHOAL_TRY(free_slot(w, &slot));
     if (s->failed) return report_failed(w, own->expert);
     if (!s->writer) {
@@ -357,9 +358,10 @@ static enum shoal_status save_member(struct worker *w, const struct order *order
 {
     const int experts = w->cfg->population.experts;
     const bool is_mean = order->best == experts;
-    const int holder = is_mean ? 0 : worker_of_expert(order->best, w->workers, experts);
+    const bool holds =
+        is_mean ? worker_leads(w) : worker_of_expert(order->best, w->workers, experts) == w->number;
     w->save->best_failed = false; /* what could not be written before is the best no longer */
-    if (holder != w->number) return SHOAL_OK;
+    if (!holds) return SHOAL_OK;
     const struct expert *e = w->own[is_mean ? 0 : order->best - w->first].expert;
     struct shard_info info = describe(w, e, order->step);
     info.fitness = order->best_fitness;
@@ -377,6 +379,24 @@ enum shoal_status worker_save_best(struct worker *w, const struct order *order)
     stall_begin(w->save);
     SHOAL_TRY(order->save_best ? save_member(w, order) : save_again(w));
     stall_end(w->save);
+    return SHOAL_OK;
+}
+
+/* Beside what is there already: a shard of this step may be part of a snapshot. */
+static enum shoal_status save_orphan(struct worker *w, const struct own *own)
+{
+    char path[SHOAL_MAX_PATH];
+    const struct shard_info info = describe(w, own->expert, own->expert->step);
+    struct staged written;
+    SHOAL_TRY(run_shard_path(path, w->cfg->run.out, own->expert->number, info.step));
+    return path_exists(path) ? SHOAL_OK : write_now(path, &info, own, &written);
+}
+
+enum shoal_status worker_save_orphans(struct worker *w)
+{
+    SHOAL_TRY(worker_save_drain(w));
+    for (int i = 0; i < w->n_own; i++)
+        SHOAL_TRY(save_orphan(w, &w->own[i]));
     return SHOAL_OK;
 }
 

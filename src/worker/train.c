@@ -102,6 +102,10 @@ static enum shoal_status train_one(struct worker *w, struct own *own, int64_t fr
     struct speed speed = {clock_now_s(), e->tokens};
     struct step step[2];
     const int64_t behind = comes_later(w) ? 1 : 0;
+    const int index = (int)(own - w->own);
+    SHOAL_TRY(park_bring(w, index));
+    SHOAL_TRY(park_bring_next(w, index));
+    park_touch(w, own);
     SHOAL_TRY(gpt_load(w->gpt, e->weights));
     SHOAL_TRY(gpt_zero_grads(w->gpt));
     for (int64_t k = from + 1; k <= to; k++) {
@@ -122,5 +126,6 @@ enum shoal_status worker_train(struct worker *w, int64_t from, int64_t to)
         SHOAL_TRY(worker_save_before(w, i));
         SHOAL_TRY(train_one(w, &w->own[i], from, to));
     }
+    SHOAL_TRY(park_settle(w));
     return worker_round_done(w, to);
 }

@@ -3,20 +3,18 @@
 #include <string.h>
 #include "base/memory.h"
 #include "evo/operators.h"
+#include "evo/owners.h"
 #include "model/flops.h"
 #include "worker/worker_impl.h"
 
 int worker_first_expert(int worker, int workers, int experts)
 {
-    return (int)((int64_t)worker * experts / workers);
+    return owners_first(worker, workers, experts);
 }
 
 int worker_of_expert(int expert, int workers, int experts)
 {
-    int worker = (int)((int64_t)expert * workers / experts);
-    while (worker_first_expert(worker + 1, workers, experts) <= expert)
-        worker++;
-    return worker;
+    return owners_of(expert, workers, experts);
 }
 
 struct gpt_setup worker_setup(const struct config *cfg)
@@ -26,7 +24,8 @@ struct gpt_setup worker_setup(const struct config *cfg)
                               .context = cfg->model.context,
                               .precision = (enum precision)cfg->train.precision,
                               .learns = true,
-                              .recompute = (enum recompute)cfg->train.recompute};
+                              .recompute = (enum recompute)cfg->train.recompute,
+                              .graph = cfg->train.graph};
 }
 
 bool worker_evolves(const struct config *cfg)
@@ -54,14 +53,15 @@ done:
 
 void worker_forget_experts(struct worker *w)
 {
+    park_forget(w);
     for (int i = 0; w->own && i < w->n_own; i++) {
         expert_destroy(&w->own[i].expert);
         shard_past_free(&w->own[i].past);
-        w->own[i] = (struct own){.outbox = w->own[i].outbox};
+        w->own[i] = (struct own){.outbox = w->own[i].outbox, .lost = w->own[i].lost};
     }
 }
 
-static void free_slabs(struct device *dev, struct slabs *s)
+void worker_free_slabs(struct device *dev, struct slabs *s)
 {
     float *const slab[] = {s->weights, s->m, s->v};
     for (int i = 0; i < 3; i++)
@@ -74,16 +74,20 @@ void worker_destroy(struct worker **worker)
     if (!w) return;
     job_destroy(&w->job);
     worker_save_destroy(w);
-    for (int i = 0; w->own && w->dev && i < w->n_own; i++)
-        free_slabs(w->dev, &w->own[i].outbox);
     worker_forget_experts(w);
+    for (int i = 0; w->own && w->dev && i < w->n_own; i++) {
+        worker_free_slabs(w->dev, &w->own[i].outbox);
+        device_free(w->dev, w->own[i].lost);
+    }
     mem_free(w->own);
     gpt_destroy(&w->gpt);
     parallel_destroy(w);
+    park_destroy(w);
     if (w->dev) {
-        free_slabs(w->dev, &w->mean);
-        free_slabs(w->dev, &w->inbox);
+        worker_free_slabs(w->dev, &w->mean);
+        worker_free_slabs(w->dev, &w->inbox);
         if (w->moved) device_free(w->dev, w->moved);
+        device_free(w->dev, w->lost_mean);
         if (w->outer.agreed) device_free(w->dev, w->outer.agreed);
         if (w->outer.velocity) device_free(w->dev, w->outer.velocity);
     }
@@ -95,12 +99,15 @@ void worker_destroy(struct worker **worker)
     mem_free(w->tokens);
     mem_free(w->targets);
     mem_free(w->parts);
+    mem_free(w->lost);
     mem_free(w->parts_of);
     mem_free(w->fitness);
     mem_free(w->alive);
     mem_free(w->record);
     mem_free(w->source);
     mem_free(w->rates);
+    mem_free(w->followed);
+    mem_free(w->told);
     mem_free(w->pass_losses);
     mem_free(w->config_text);
     mem_free(w);
@@ -110,6 +117,11 @@ void worker_destroy(struct worker **worker)
 struct device *worker_device(const struct worker *w)
 {
     return w ? w->dev : NULL;
+}
+
+int worker_threads(const struct worker *w)
+{
+    return w->threads;
 }
 
 /* All experts change at once, so none may be left to be copied. */
@@ -186,25 +198,32 @@ static enum shoal_status obey(struct worker *w, struct order *order)
 {
     const size_t bytes = order_bytes(w->cfg->population.experts);
     do {
-        SHOAL_TRY(comm_obey(w->comm, w->record, order_record_bytes(w->cfg)));
+        SHOAL_TRY(worker_await_order(w));
         memcpy(order, w->record, bytes);
     } while (order->halt);
+    worker_mend_order(w, order);
     if (order_ranks(w->cfg)) w->ranked = (const uint16_t *)(const void *)(w->record + bytes);
     return SHOAL_OK;
 }
 
+static enum shoal_status leave(struct worker *w)
+{
+    const enum shoal_status st = worker_save_end(w);
+    return st == SHOAL_OK ? worker_linger(w) : st;
+}
+
 enum shoal_status worker_run(struct worker *w)
 {
-    struct order order = {0};
+    struct order *const order = &w->order;
     SHOAL_TRY(report_device(w));
     for (;;) {
-        SHOAL_TRY(obey(w, &order));
-        SHOAL_TRY(worker_save_best(w, &order));
-        if (order.eval) SHOAL_TRY(worker_eval(w, &order));
-        if (order.snapshot) SHOAL_TRY(worker_write_shards(w, order.step));
-        if (order.stop) return worker_save_end(w);
-        if (order.round && order.judged) SHOAL_TRY(rescue_now(w, &order));
-        if (order.round) SHOAL_TRY(round_now(w, &order, order.step, order.judged != 0));
-        SHOAL_TRY(work(w, &order));
+        SHOAL_TRY(obey(w, order));
+        SHOAL_TRY(worker_save_best(w, order));
+        if (order->eval) SHOAL_TRY(worker_eval(w, order));
+        if (order->snapshot) SHOAL_TRY(worker_write_shards(w, order->step));
+        if (order->stop) return leave(w);
+        if (order->round && order->judged) SHOAL_TRY(rescue_now(w, order));
+        if (order->round) SHOAL_TRY(round_now(w, order, order->step, order->judged != 0));
+        SHOAL_TRY(work(w, order));
     }
 }

@@ -22,8 +22,13 @@ enum shoal_status worker_begin(struct worker *w, const char *run_id,
 void worker_destroy(struct worker **w);
 /* The device a worker computes on, for comm_attach; NULL is passed through. Owned by the worker. */
 struct device *worker_device(const struct worker *w);
+/* Threads that it computes with on the host. */
+int worker_threads(const struct worker *w);
 /* Carry out orders until one says stop. Collective over the workers. */
 enum shoal_status worker_run(struct worker *w);
+/* After SHOAL_EORPHAN: write the experts as they stand, as shards that no index knows of. Not
+ * collective. */
+enum shoal_status worker_save_orphans(struct worker *w);
 /* First expert of worker w of `workers`; expert_first(w + 1) ends its range. */
 int worker_first_expert(int worker, int workers, int experts);
 /* Whether the experts are replicas that train data parallel. */

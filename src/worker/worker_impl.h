@@ -25,7 +25,9 @@ struct own {
     struct shard_past past; /* its tables are owned */
     int64_t room;           /* rows allocated for them, */
     int64_t lineage_room;   /* and for its lineage */
-    struct slabs outbox;    /* as they were when the round began; NULL without a delay */
+    struct slabs outbox;    /* as they were when the round began; NULL without a delay; of a
+                             * parked expert it is its home */
+    float *lost;            /* what a narrow wire kept of it since the last judging; NULL without */
 };
 
 /* A training step, and what became of it. */
@@ -80,6 +82,7 @@ struct worker {
     struct data *train, *val;
     int number, workers; /* this worker of how many */
     int device;          /* which of the devices it sees */
+    int threads;         /* of the device, on the host */
     int first, n_own;    /* experts first .. first + n_own - 1 */
     struct own *own;
     int micro;                 /* sequences per pass */
@@ -87,9 +90,11 @@ struct worker {
     struct slabs mean;         /* of the live experts; slabs NULL where nothing needs them */
     struct slabs inbox;        /* an attractor that came from another worker */
     float *moved;              /* what a delayed round makes of an outbox; NULL without a delay */
+    float *lost_mean;          /* likewise of the mean, in the stripes that this worker adds */
     struct shard_outer outer;  /* NULL unless the mean is left behind by outer steps */
     bool mean_fresh;           /* mean.weights is of the experts as they now stand */
-    const float **parts;       /* n_own: the live experts' slabs that go into a sum */
+    const float **parts;       /* n_own: the live experts' slabs that go into a sum, */
+    float **lost;              /* and what a narrow wire kept of each */
     int *parts_of;             /* workers: how many each brings */
     struct round round;        /* the present or last one */
     struct job *job;           /* carries a delayed round's exchange; NULL: it is done at once */
@@ -105,18 +110,84 @@ struct worker {
     struct slice evaluation;   /* n 0: there is none */
     double *pass_losses;       /* one per pass over the longer slice */
     double peak_flops_per_s;   /* of the device; NAN: unknown */
+    struct park *park;         /* NULL: all own experts stay on the device */
     struct parallel *parallel; /* NULL unless the experts are replicas */
     struct save *save;         /* files on their way to disk */
     double judging_s;          /* clock when the last judging began */
     double began_s;            /* clock_now_s() when the run began, earlier sessions included */
+    struct order order;        /* at hand */
+    int64_t passed;            /* exchanges that all are known to have come through (together.c) */
+    struct report said;        /* last, by whoever speaks for all */
+    int stand_in;              /* member that leads while the best of the last judging is lost */
+    uint8_t *followed;         /* K: whether each expert has been brought what it follows */
+    double *told;              /* K: the same, as all know it */
     int saves_said;            /* signals to save that the coordinator knows of */
     bool stop_said;            /* likewise, to stop */
 };
+
+/* ---- together.c ---- */
+
+/* An exchange, which can be repeated. */
+typedef enum shoal_status (*pass_fn)(struct worker *w, void *argument);
+/* Make a pass; where workers are lost on the way, without them. Collective over the live workers,
+ * which all make the same passes. */
+enum shoal_status worker_together(struct worker *w, pass_fn work, void *argument);
+/* The same in two parts: the first try, on any thread, and what becomes of it, on the main one. */
+enum shoal_status worker_attempt(struct worker *w, pass_fn work, void *argument);
+enum shoal_status worker_settle(struct worker *w, enum shoal_status st, pass_fn work,
+                                void *argument);
+/* Nothing is left to do: stay until the coordinator says that this holds for all. */
+enum shoal_status worker_linger(struct worker *w);
+/* The next record of an order into w->record. */
+enum shoal_status worker_await_order(struct worker *w);
+/* After a loss: connect the survivors anew; *passed: how many passes they can make. */
+enum shoal_status worker_renew(struct worker *w, int64_t *passed);
+/* Put the member that leads now for one that was lost. What an order makes workers do together
+ * stays as it is: all must do the same. */
+void worker_mend_order(const struct worker *w, struct order *order);
+/* Strike the experts of lost workers from the living. */
+void worker_strike_lost(const struct worker *w, struct live_set *live);
+/* Whether this worker speaks for all. */
+bool worker_leads(const struct worker *w);
+/* Whether an expert's worker is still there. */
+bool worker_has(const struct worker *w, int expert);
+/* Report it if this worker speaks for all. */
+enum shoal_status worker_say_for_all(struct worker *w, const struct report *r);
 
 /* Parts of worker_create: everything a worker holds but its experts. */
 enum shoal_status worker_build(struct worker *w);
 /* Fine where there are none. */
 void worker_forget_experts(struct worker *w);
+
+/* Free what is there. */
+void worker_free_slabs(struct device *dev, struct slabs *s);
+
+/* ---- park.c: experts in page-locked memory; none of it is collective, and all but park_create
+ * does nothing where w->park is NULL. Whoever works on an expert without having brought it finds
+ * its slabs by its pointers, which is right once swaps are settled: so they are whenever
+ * worker_train or worker_judge has returned. ---- */
+
+/* What the device holds; nothing where experts are not parked. */
+enum shoal_status park_create(struct worker *w);
+void park_destroy(struct worker *w);
+/* The experts have been made, at home. */
+void park_adopt(struct worker *w);
+/* They are about to be destroyed: all are at home again, whatever they hold. */
+void park_forget(struct worker *w);
+/* What is queued on the device from now on finds this own expert there, until another is brought.
+ */
+enum shoal_status park_bring(struct worker *w, int own);
+/* While the own expert that was brought is worked on, the one after it comes. */
+enum shoal_status park_bring_next(struct worker *w, int own);
+/* What is queued on the device from now on finds all own experts where their pointers say. */
+enum shoal_status park_settle(struct worker *w);
+/* This expert changes where it is. */
+void park_touch(struct worker *w, const struct own *own);
+/* Bring all homes up to date; w->park is there. */
+enum shoal_status park_send_home(struct worker *w);
+/* An attractor that is a parked expert of this worker into the inbox, if there is one: what
+ * libraries send lies on the device, and what moves others does not change meanwhile. */
+enum shoal_status park_lend(struct worker *w, struct pull *pull);
 
 /* Train every own expert from step `from` to step `to`, one after the other. Not collective, unless
  * the experts are replicas. */
@@ -171,11 +242,15 @@ enum shoal_status worker_round_drop(struct worker *w);
 /* Bring the attractors of w->round to this worker: the part of a round that may run beside
  * training. Collective over the workers. */
 enum shoal_status worker_fetch(struct worker *w);
+/* Once they are there on all: the mean is left behind by outer steps. Not collective. */
+enum shoal_status worker_leave_behind(struct worker *w);
 /* follow.c: set p->source, whom each expert follows in the round after a judging (select.h). */
 void worker_find_sources(struct worker *w, struct pull *p);
 /* Set p->member and p->slabs for expert k, and bring its values from their worker to k's. Called by
  * all workers for all k in the same order. */
 enum shoal_status worker_fetch_for(struct worker *w, struct pull *p, int k);
+/* w->told: whom all workers together have served in this round. Collective over them. */
+enum shoal_status worker_tell_followed(struct worker *w);
 /* Own experts take the learning rates of those they follow, where evolution.inherit_lr says so;
  * source NULL: nobody follows. Collective over the workers. */
 enum shoal_status worker_inherit_rates(struct worker *w, const int32_t *source);
@@ -195,9 +270,11 @@ bool worker_evolves(const struct config *cfg);
 struct slabs worker_sent(const struct worker *w, const struct own *own);
 /* mean.weights[range] = mean of the live experts' weights (likewise moments when asked for).
  * narrow: as differences from what is there, which must be the same on all workers, in
- * evolution.wire. Collective over the workers. */
+ * evolution.wire, with what it lost before. Collective over the workers. */
 enum shoal_status worker_mean(struct worker *w, const struct live_set *live, struct range range,
                               bool with_moments, bool narrow);
+/* Forget what a narrow wire has lost: the mean that all have is exact again. Not collective. */
+enum shoal_status worker_forget_lost(struct worker *w);
 
 /* mean.c: what outer steps need, at the beginning of a run or as it was saved; and one such step
  * from w->mean.weights[begin .. end), in place, which then is no mean any more. Both do nothing

@@ -38,11 +38,12 @@ void test_sum_is_ordered(void **state);
 void test_sum_with_empty_workers(void **state);
 void test_sum_values_keep_what_is_not_finite(void **state);
 void test_bytes_are_counted(void **state);
-void test_means_of_rounded_differences(void **state);
+void test_means_of_packed_changes(void **state);
 void test_traffic_is_foretold(void **state);
 
 /* Broadcasts and sums of slabs in few chunks, in as little time as they take. */
 void slabs_in_short(struct comm *c);
+void means_in_short(struct comm *c); /* by MPI only */
 
 void test_reports_and_orders(void **state);
 void test_report_may_be_reused(void **state);

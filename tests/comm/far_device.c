@@ -19,6 +19,7 @@ struct late_copy {
 struct far_device {
     struct device base;
     struct far_setup setup;
+    struct device *cpu; /* packs */
     struct late_copy pending[PENDING];
     int n_pending;
     int looks[DEVICE_SLOTS]; /* until the slot is done */
@@ -47,15 +48,16 @@ void far_block_slot(struct device *dev, int slot)
     far_of(dev)->blocked = slot;
 }
 
-/* Copy words between host and device, which holds them masked. */
+/* Copy words, the last of which may be cut, between host and device, which holds them masked. */
 static void copy_masked(const struct device *dev, void *to, const void *from, size_t bytes)
 {
     const uint32_t mask = far_of(dev)->setup.mask;
     for (size_t at = 0; at < bytes; at += sizeof mask) {
-        uint32_t word;
-        memcpy(&word, (const char *)from + at, sizeof word);
+        const size_t n = bytes - at < sizeof mask ? bytes - at : sizeof mask;
+        uint32_t word = 0;
+        memcpy(&word, (const char *)from + at, n);
         word ^= mask;
-        memcpy((char *)to + at, &word, sizeof word);
+        memcpy((char *)to + at, &word, n);
     }
 }
 
@@ -107,6 +109,21 @@ static enum shoal_status far_axpby(struct device *dev, float *out, const float *
     for (int64_t i = 0; i < n; i++)
         o[i] = alpha * from[i] + beta * o[i];
     return SHOAL_OK;
+}
+
+/* By the CPU's kernels. */
+static enum shoal_status far_pack(struct device *dev, void *packed, float *lost, const float *x,
+                                  const float *base, int64_t n, enum packing p)
+{
+    return kernel_pack(far_of(dev)->cpu, far_real(dev, packed), lost ? far_real(dev, lost) : NULL,
+                       far_real(dev, x), base ? far_real(dev, base) : NULL, n, p);
+}
+
+static enum shoal_status far_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                                    enum packing p, float alpha, float beta)
+{
+    return kernel_unpack(far_of(dev)->cpu, far_real(dev, out), far_real(dev, packed), n, p, alpha,
+                         beta);
 }
 
 static enum shoal_status far_sync(struct device *dev)
@@ -213,6 +230,7 @@ static void far_close(struct device *dev)
         fprintf(stderr, "%d pieces of a device's memory were not freed\n", far_of(dev)->allocated);
         abort();
     }
+    device_close(&far_of(dev)->cpu);
     mem_free(dev);
 }
 
@@ -238,12 +256,15 @@ static const struct kernel_ops far_ops = {
     .lane_enter = far_lane_enter,
     .lane_leave = far_lane_leave,
     .axpby = far_axpby,
+    .pack = far_pack,
+    .unpack = far_unpack,
 };
 
 struct device *far_open(struct far_setup setup)
 {
     struct far_device *far = NULL;
     if (mem_alloc(sizeof *far, "a far device", &far) != SHOAL_OK) abort();
+    if (device_open("cpu", 0, 1, &far->cpu) != SHOAL_OK) abort();
     far->base.ops = &far_ops;
     far->setup = setup;
     far->blocked = -1;

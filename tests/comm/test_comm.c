@@ -14,6 +14,8 @@ static void test_roles(void **state)
     assert_int_equal(comm_node_workers(c), comm_workers(c));
     if (comm_is_worker(c)) assert_int_equal(comm_node_worker(c), comm_worker(c));
     assert_true(comm_core_share(c) >= 1);
+    assert_true(comm_node_cores(c) >= comm_core_share(c));
+    assert_int_equal(comm_node(c), 0);
 }
 
 static void test_agree_when_well(void **state)
@@ -38,15 +40,17 @@ static void test_agree_when_one_fails(void **state)
     }
 }
 
-static void test_same(void **state)
+static void test_gather(void **state)
 {
     struct comm *c = job(state);
-    assert_int_equal(comm_same(c, 0x123456789abcdef0u, "it"), SHOAL_OK);
-    assert_int_equal(comm_same(c, UINT64_MAX, "it"), SHOAL_OK);
-    if (comm_world_size(c) == 1) return;
-    const uint64_t odd = comm_world_rank(c) == comm_world_size(c) - 1;
-    assert_int_equal(comm_same(c, 7 + odd, "the made-up thing"), SHOAL_ECONFIG);
-    assert_non_null(strstr(shoal_failure_text(), "the made-up thing"));
+    const int mine[2] = {comm_world_rank(c), 7 * comm_world_rank(c)};
+    int all[2 * 16] = {0};
+    assert_true(comm_world_size(c) <= 16);
+    assert_int_equal(comm_gather(c, mine, sizeof mine, all), SHOAL_OK);
+    for (int r = 0; r < comm_world_size(c) && comm_is_coordinator(c); r++) {
+        assert_int_equal(all[2 * r], r);
+        assert_int_equal(all[2 * r + 1], 7 * r);
+    }
 }
 
 static void test_share(void **state)
@@ -61,6 +65,7 @@ static void test_share(void **state)
 static void test_described(void **state)
 {
     assert_string_equal(comm_describe(job(state)), "MPI from host memory");
+    assert_false(comm_is_staged(job(state)));
 }
 
 int main(int argc, char **argv)
@@ -78,7 +83,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_roles),
         WITH_JOB(test_agree_when_well),
         WITH_JOB(test_agree_when_one_fails),
-        WITH_JOB(test_same),
+        WITH_JOB(test_gather),
         WITH_JOB(test_share),
         WITH_JOB(test_described),
         WITH_JOB(test_broadcast_from_every_root),
@@ -87,7 +92,7 @@ int main(int argc, char **argv)
         WITH_JOB(test_sum_with_empty_workers),
         WITH_JOB(test_sum_values_keep_what_is_not_finite),
         WITH_JOB(test_bytes_are_counted),
-        WITH_JOB(test_means_of_rounded_differences),
+        WITH_JOB(test_means_of_packed_changes),
         WITH_JOB(test_traffic_is_foretold),
         WITH_JOB(test_reports_and_orders),
         WITH_JOB(test_report_may_be_reused),

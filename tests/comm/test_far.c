@@ -29,7 +29,7 @@ static void exchange_everything(struct comm *c)
     test_sum_is_ordered(&state);
     test_sum_with_empty_workers(&state);
     test_bytes_are_counted(&state);
-    test_means_of_rounded_differences(&state);
+    test_means_of_packed_changes(&state);
     test_traffic_is_foretold(&state);
 }
 
@@ -39,9 +39,11 @@ void test_staged_slabs(void **state)
     c->mpi_reads_device = 0;
     struct device *dev = attach_far(c, "mpi", (struct far_setup){.identity = ""});
     assert_string_equal(comm_describe(c), "MPI from device memory by way of pinned host memory");
+    assert_int_equal(comm_is_staged(c), dev != NULL);
     exchange_everything(c);
     if (dev) assert_int_equal(far_pending(dev), 0);
     detach_far(c, &dev);
+    assert_false(comm_is_staged(c));
 }
 
 void test_direct_slabs(void **state)
@@ -51,6 +53,7 @@ void test_direct_slabs(void **state)
     struct device *dev =
         attach_far(c, "mpi", (struct far_setup){.identity = "", .reachable = true});
     assert_string_equal(comm_describe(c), "MPI from device memory");
+    assert_false(comm_is_staged(c));
     exchange_everything(c);
     detach_far(c, &dev);
     c->mpi_reads_device = -1;
@@ -67,6 +70,7 @@ void test_mixed_devices(void **state)
     OK(comm_attach(c, "auto", dev));
     if (comm_worker(c) == 0) assert_non_null(strstr(comm_describe(c), "MPI from host memory"));
     slabs_in_short(c);
+    means_in_short(c);
     comm_set_chunk(c, (size_t)64 << 20); /* more than fits the stage */
     if (dev && comm_workers(c) == 2) {
         float *there = NULL;

@@ -177,60 +177,133 @@ void slabs_in_short(struct comm *c)
     comm_set_chunk(c, WHOLE);
 }
 
-/* To eight significant bits, ties to even, by way of the C library. */
-static float rounded(double x)
+/* ---- means as packed changes ---- */
+
+enum { MOST_PARTS = 8 };
+
+/* A mean as one processor would find it, with all parts at hand. */
+struct whole {
+    struct device *cpu;
+    int64_t n;
+    int total;
+    enum packing packing;
+    float *mean, *part[MOST_PARTS], *lost[MOST_PARTS], *lost_mean, *sum;
+    uint8_t *packed;
+};
+
+static struct whole whole_open(enum packing packing, int total, int64_t n)
 {
-    int exponent;
-    const double mantissa = frexp(x, &exponent);
-    return (float)ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+    struct whole m = {.n = n, .total = total, .packing = packing};
+    OK(device_open("cpu", 0, 1, &m.cpu));
+    m.mean = new_slab(n);
+    m.lost_mean = new_slab(n);
+    m.sum = new_slab(n);
+    OK(mem_alloc((size_t)pack_bytes(packing, n), "packed changes", &m.packed));
+    for (int64_t i = 0; i < n; i++)
+        m.mean[i] = element(total, i);
+    for (int p = 0; p < total; p++) {
+        m.lost[p] = new_slab(n);
+        m.part[p] = new_slab(n);
+        for (int64_t i = 0; i < n; i++)
+            m.part[p][i] = element(p, i);
+    }
+    return m;
 }
 
-/* The mean of `total` parts as differences from a base. */
-static void mean16(struct comm *c, int total, int64_t n, bool tells)
+static void whole_step(struct whole *m, bool keeps)
+{
+    for (int p = 0; p < m->total; p++) {
+        OK(kernel_pack(m->cpu, m->packed, keeps ? m->lost[p] : NULL, m->part[p], m->mean, m->n,
+                       m->packing));
+        OK(kernel_unpack(m->cpu, m->sum, m->packed, m->n, m->packing, 1.0f / (float)m->total,
+                         p > 0 ? 1.0f : 0.0f));
+    }
+    OK(kernel_pack(m->cpu, m->packed, keeps ? m->lost_mean : NULL, m->sum, NULL, m->n, m->packing));
+    OK(kernel_unpack(m->cpu, m->mean, m->packed, m->n, m->packing, 1.0f, 1.0f));
+}
+
+static void whole_close(struct whole *m)
+{
+    for (int p = 0; p < m->total; p++) {
+        mem_free(m->part[p]);
+        mem_free(m->lost[p]);
+    }
+    mem_free(m->packed);
+    mem_free(m->sum);
+    mem_free(m->lost_mean);
+    mem_free(m->mean);
+    device_close(&m->cpu);
+}
+
+/* Three rounds of the same parts: what is lost in one comes back in the next. */
+static void mean(struct comm *c, enum packing packing, int total, int64_t n, bool keeps)
 {
     const int me = comm_worker(c), workers = comm_workers(c);
-    const int first = evenly(me, workers, total), end = evenly(me + 1, workers, total);
-    const float *parts[16];
+    const int first = evenly(me, workers, total), own = evenly(me + 1, workers, total) - first;
+    const float *parts[MOST_PARTS];
+    float *lost[MOST_PARTS], *there = new_there(c, total, n), *lost_mean = new_there(c, -1, n);
     int parts_of[16];
+    struct whole m = whole_open(packing, total, n);
     for (int w = 0; w < workers; w++)
         parts_of[w] = evenly(w + 1, workers, total) - evenly(w, workers, total);
-    float *there = new_there(c, total, n);
-    for (int p = first; p < end; p++)
-        parts[p - first] = new_there(c, p, n);
-    const struct comm_exchange x = {.kind = COMM_MEAN16,
+    for (int p = 0; p < own; p++) {
+        parts[p] = new_there(c, first + p, n);
+        lost[p] = new_there(c, -1, n);
+    }
+    const struct comm_exchange x = {.kind = COMM_MEAN,
                                     .n = n,
                                     .out = there,
-                                    .base = there,
                                     .parts = parts,
-                                    .parts_of = tells ? parts_of : NULL,
-                                    .n_parts = end - first};
-    OK(comm_exchange(c, &x));
-    float *out = bring_back(c, there, n);
-    for (int64_t i = 0; i < n; i++) {
-        const float base = element(total, i);
-        float sum = 0;
-        for (int p = 0; p < total; p++)
-            sum += rounded(element(p, i) - base);
-        const float expected = base + 1.0f / (float)total * rounded(sum);
-        assert_true(out[i] == expected);
+                                    .parts_of = total % 2 ? parts_of : NULL,
+                                    .n_parts = own,
+                                    .packing = packing,
+                                    .lost = keeps ? lost : NULL,
+                                    .lost_mean = keeps ? lost_mean : NULL};
+    for (int k = 0; k < 3; k++) {
+        OK(comm_exchange(c, &x));
+        whole_step(&m, keeps);
     }
+    float *out = bring_back(c, there, n);
+    assert_memory_equal(out, m.mean, (size_t)n * sizeof *out);
     assert_true(out[n] == 77.0f);
-    for (int p = first; p < end; p++)
-        device_free(device_of(c), (void *)(uintptr_t)parts[p - first]);
     mem_free(out);
+    for (int p = 0; p < own; p++) {
+        float *kept = bring_back(c, lost[p], n);
+        assert_memory_equal(kept, m.lost[first + p], (size_t)n * sizeof *kept);
+        assert_true(kept[n] == 77.0f);
+        mem_free(kept);
+        device_free(device_of(c), (void *)(uintptr_t)parts[p]);
+    }
+    device_free(device_of(c), lost_mean);
+    whole_close(&m);
 }
 
-void test_means_of_rounded_differences(void **state)
+void means_in_short(struct comm *c)
+{
+    if (!comm_is_worker(c)) return;
+    for (int p = 0; p < PACKINGS; p++) {
+        comm_set_chunk(c, 128);
+        mean(c, (enum packing)p, 5, 1000, true);
+        comm_set_chunk(c, WHOLE);
+        mean(c, (enum packing)p, 3, 1000, p > 0);
+    }
+}
+
+/* How parts are spread and cut is the same for every packing, and tried with one of them. */
+void test_means_of_packed_changes(void **state)
 {
     struct comm *c = job(state);
     if (!comm_is_worker(c)) return;
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
-        comm_set_chunk(c, chunks[chunk]);
-        for (int total = 1; total <= 6; total++)
-            mean16(c, total, 103, total % 2 == 0);
+    for (int total = 1; total <= 6; total += total % 2 + 1) {
+        comm_set_chunk(c, 64);
+        mean(c, PACK_INT4, total, 64 * total + 3, total % 3 != 0);
+        comm_set_chunk(c, 1000);
+        mean(c, PACK_INT4, total, 999, total % 4 != 0);
     }
+    for (int p = 0; p < PACKINGS; p++)
+        mean(c, (enum packing)p, 5, 999, p > 0);
     comm_set_chunk(c, WHOLE);
-    mean16(c, 5, 100003, true);
+    mean(c, PACK_INT4, 5, 100003, true);
 }
 
 void test_sum_values_keep_what_is_not_finite(void **state)
@@ -286,5 +359,11 @@ void test_traffic_is_foretold(void **state)
     const double off = (sent_by_all(c) - before) - comm_sum_traffic(workers, PARTS, N);
     assert_true(fabs(off) <=
                 4.0 * PARTS * workers); /* a stripe is rounded by one element at most */
+    before = sent_by_all(c);
+    mean(c, PACK_INT4, PARTS, N, true);
+    const double packed = sent_by_all(c) - before;
+    const double blocks_off = packed / 3 - comm_mean_traffic(PACK_INT4, workers, PARTS, N);
+    assert_true(fabs(blocks_off) <= pack_block_bytes(PACK_INT4) * (PARTS + 1.0) * workers);
+    assert_true(packed / 3 < 0.14 * comm_sum_traffic(workers, PARTS, N) + 1000);
     device_free(device_of(c), slab);
 }

@@ -346,34 +346,32 @@ static void test_resume(void **state)
     assert_failure_says("model.width is '64' now but was '128' when the run started (and 2 more");
 }
 
-static uint64_t digest(const struct config *c)
-{
-    uint64_t value = 0;
-    assert_int_equal(config_digest(c, &value), SHOAL_OK);
-    return value;
-}
-
-static void test_digest(void **state)
+static void test_same_on_all_ranks(void **state)
 {
     (void)state;
     const struct config a = runnable();
     struct config b = a;
+    char how[256] = "";
     strcpy(b.run.out, "elsewhere");
     strcpy(b.data.vocab, "moved");
     b.run.log = 7;
     b.threads = 3;
-    assert_true(digest(&a) == digest(&b));
+    assert_true(config_same(&a, &b, how, sizeof how));
+    assert_string_equal(how, "");
     b.train.lr = nextafter(b.train.lr, 1);
-    assert_true(digest(&a) != digest(&b));
+    assert_false(config_same(&a, &b, how, sizeof how));
     b = a;
     b.eval.every += 100; /* an evaluation may need all workers */
-    assert_true(digest(&a) != digest(&b));
-    b = a;
+    assert_false(config_same(&b, &a, how, sizeof how));
+    assert_string_equal(how, "eval.every is '100', on rank 0 '0'");
     b.run.steps++;
-    assert_true(digest(&a) != digest(&b));
+    assert_false(config_same(&a, &b, how, sizeof how));
+    assert_non_null(strstr(how, "run.steps is "));
+    assert_non_null(strstr(how, " (and 1 more options differ)"));
     b = a;
     strcpy(b.data.train, b.data.val);
-    assert_true(digest(&a) != digest(&b));
+    assert_false(config_same(&a, &b, how, 20));
+    assert_int_equal(strlen(how), 19);
 }
 
 int main(void)
@@ -389,7 +387,7 @@ int main(void)
         cmocka_unit_test(test_configs_folder),
         cmocka_unit_test(test_paper_sizes),
         cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_same_on_all_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

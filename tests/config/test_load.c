@@ -139,6 +139,7 @@ static const char *const refused_yaml[][2] = {
     {"run:\n\tsteps: 1\n", "x.yaml:2: not valid YAML"},
     {"run: {name: \xFF}\n", "not valid YAML"},
     {"run: {name: \"a\\0b\"}\n", "zero byte"},
+    {"run: {\"seed\\0b\": 7}\n", "x.yaml:1: a key holds a zero byte: seed"},
     {"run: {steps: 1}\n---\nrun: {steps: 2}\n", "x.yaml:2: a second document"},
     {"run: {steps: 1\n", "not valid YAML"},
 };

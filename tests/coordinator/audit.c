@@ -373,8 +373,13 @@ void audit_event(struct audit *a, const struct event *event, enum shoal_status s
 
 /* ---- workers and files ---- */
 
+static bool same_list(const int32_t *a, const int32_t *b, int n)
+{
+    return a && b ? memcmp(a, b, (size_t)n * sizeof *a) == 0 : a == b;
+}
+
 void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHYSICS_GROUPS],
-                 const struct live_set *live)
+                 const int32_t *const follows[PHYSICS_GROUPS], const struct live_set *live)
 {
     const struct oracle_round *r = &a->oracle->rounds[a->next_round[worker]];
     RULE(a->next_round[worker] < a->oracle->n_rounds && r->step == step,
@@ -385,6 +390,10 @@ void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHY
         RULE(toward[g] == r->toward[g],
              "worker %d moves group %d toward member %d at step %lld instead of %d", worker, g,
              toward[g], (long long)step, r->toward[g]);
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        RULE(same_list(follows[g], r->follows[g], a->experts),
+             "worker %d is wrong about who takes group %d from whom at step %lld", worker, g,
+             (long long)step);
     RULE(memcmp(live->word, r->live, live_words(a->experts) * sizeof *r->live) == 0,
          "worker %d is wrong about who is alive at step %lld", worker, (long long)step);
 }

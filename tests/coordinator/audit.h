@@ -62,9 +62,10 @@ void audit_begin(struct audit *a, const struct audit_index *resume, int workers)
 /* One event and what the coordinator made of it. */
 void audit_event(struct audit *a, const struct event *event, enum shoal_status status,
                  const struct actions *actions);
-/* A worker is about to move its experts' groups toward these members. */
+/* A worker is about to move its experts' groups toward these members, or, where follows[g] is not
+ * NULL, each expert k toward follows[g][k]. */
 void audit_round(struct audit *a, int worker, int64_t step, const int toward[PHYSICS_GROUPS],
-                 const struct live_set *live);
+                 const int32_t *const follows[PHYSICS_GROUPS], const struct live_set *live);
 /* The index has appeared on disk. */
 void audit_commit(struct audit *a, const struct audit_index *index);
 /* best.h5 could not be written: until it can, what it holds is of an earlier champion. */

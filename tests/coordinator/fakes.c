@@ -48,6 +48,36 @@ enum shoal_status comm_hear(struct comm *c, void *record, size_t *bytes, int *wo
     return SHOAL_OK;
 }
 
+int comm_silent(struct comm *c, double *silent_s)
+{
+    const int worker = c->silent - 1;
+    *silent_s = 30.5;
+    c->silent = 0;
+    return worker;
+}
+
+enum shoal_status comm_announce(struct comm *c, const struct comm_news *news)
+{
+    c->news = *news;
+    c->n_news++;
+    return SHOAL_OK;
+}
+
+enum shoal_status comm_renew(struct comm *c, uint32_t epoch, const uint8_t *live, double deadline_s)
+{
+    (void)live;
+    (void)deadline_s;
+    SHOAL_CHECK(epoch == c->news.epoch, SHOAL_EARG, "an epoch that was not announced");
+    c->n_renewed++;
+    return SHOAL_OK;
+}
+
+enum shoal_status comm_bid_farewell(struct comm *c)
+{
+    c->farewell = true;
+    return SHOAL_OK;
+}
+
 enum shoal_status index_write(const char *run, const struct snapshot_index *index, int64_t *bytes)
 {
     struct fake_index *f = fake_index();

@@ -15,7 +15,11 @@ struct comm {
     int n_orders;
     struct report reports[FAKE_MAX]; /* what comm_hear gives, in order; then SHOAL_EPEER */
     int n_reports, n_heard;
-    bool silence; /* comm_hear first reports silence once */
+    bool silence;          /* comm_hear first reports silence once */
+    int silent;            /* one more than the worker that comm_silent names, once; 0: none */
+    struct comm_news news; /* announced last */
+    int n_news, n_renewed;
+    bool farewell;
 };
 
 /* What index_write was called with last. */

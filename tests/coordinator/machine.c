@@ -26,7 +26,8 @@ struct coordinator_state *machine_new(const struct machine_shape *shape)
     struct config c;
     struct coordinator_state *s;
     machine_config(&c, shape);
-    assert_int_equal(coordinator_state_create(&c, NULL, NULL, 0, &s), SHOAL_OK);
+    assert_int_equal(coordinator_state_create(&c, c.population.experts, NULL, NULL, 0, &s),
+                     SHOAL_OK);
     return s;
 }
 
@@ -97,6 +98,7 @@ struct coordinator_state *machine_resumed(const struct coordinator_state *s,
     int64_t n;
     const struct judging *rows = coordinator_snapshot(s, &standing, &n);
     machine_config(&c, shape);
-    assert_int_equal(coordinator_state_create(&c, &standing, rows, n, &again), SHOAL_OK);
+    assert_int_equal(coordinator_state_create(&c, c.population.experts, &standing, rows, n, &again),
+                     SHOAL_OK);
     return again;
 }

@@ -3,12 +3,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/rng.h"
 
 struct loop {
     struct oracle *o;
     struct weights *experts;
+    struct weights *before; /* a round */
     struct weights mean;
     uint8_t *live;
+    int *place, *drawn; /* experts by their places, and the places as drawn */
     int best;
 };
 
@@ -83,6 +86,7 @@ static int leader(const struct loop *l, const struct evo_rule *rule, int64_t ste
 {
     const int experts = l->o->experts;
     if (rule->attractor == ATTRACT_NONE || !any_lives(l)) return -1;
+    if (rule->attractor == ATTRACT_TOP || rule->attractor == ATTRACT_PAIR) return -1;
     if (rule->attractor == ATTRACT_MEAN) return experts;
     if (rule->attractor == ATTRACT_BEST)
         return l->best == experts || l->live[l->best] ? l->best : -1;
@@ -91,6 +95,96 @@ static int leader(const struct loop *l, const struct evo_rule *rule, int64_t ste
         k = (k + 1) % experts;
     return k;
 }
+
+/* ---- experts that follow different ones ---- */
+
+/* The living into l->place, the one with the lowest loss, of equals the first, at 0; how many. */
+static int find_places(struct loop *l)
+{
+    const double *fitness = l->o->judgings[l->o->n_judgings - 1].fitness;
+    int n = 0;
+    for (int k = 0; k < l->o->experts; k++) {
+        int place = 0;
+        if (!l->live[k]) continue;
+        for (int other = 0; other < l->o->experts; other++)
+            place += l->live[other] &&
+                     (fitness[other] < fitness[k] || (fitness[other] == fitness[k] && other < k));
+        l->place[place] = k;
+        n++;
+    }
+    return n;
+}
+
+/* A number below n: the upper half of its product with 32 random bits. */
+static int draw(const struct loop *l, enum rng_stream stream, int expert, int index, int64_t step,
+                int n)
+{
+    const struct config *c = &l->o->config;
+    const struct rng_key key = {.seed = (uint64_t)c->run.seed,
+                                .stream = stream,
+                                .expert = (uint32_t)expert,
+                                .round = (uint32_t)(step / c->evolution.every)};
+    return (int)(((uint64_t)n * rng_bits(key, (uint64_t)index)) >> 32);
+}
+
+/* The worst so many take from as many best, each from one that is drawn for it. */
+static void take_from_top(const struct loop *l, int n, int64_t step, int32_t *from)
+{
+    const int wanted = (int)floor(l->o->config.evolution.top * n);
+    const int share = wanted < 1 ? n > 1 : wanted > n / 2 ? n / 2 : wanted;
+    for (int i = 1; i <= share; i++) {
+        const int k = l->place[n - i];
+        from[k] = l->place[draw(l, RNG_SELECT, k, 0, step, share)];
+    }
+}
+
+/* The places are shuffled, each in turn with itself or one before it; of neighbours the worse takes
+ * from the better. */
+static void take_in_pairs(const struct loop *l, int n, int64_t step, int32_t *from)
+{
+    for (int i = 0; i < n; i++) {
+        const int with = draw(l, RNG_PAIR, 0, i, step, i + 1);
+        l->drawn[i] = i;
+        const int kept = l->drawn[with];
+        l->drawn[with] = l->drawn[i];
+        l->drawn[i] = kept;
+    }
+    for (int i = 1; i < n; i += 2) {
+        const int one = l->drawn[i - 1], two = l->drawn[i];
+        from[l->place[one < two ? two : one]] = l->place[one < two ? one : two];
+    }
+}
+
+/* NULL, or whom each expert takes from after the judging at this step. */
+static int32_t *follow(struct loop *l, int group, int64_t step, bool judged, int32_t *from)
+{
+    const struct config *c = &l->o->config;
+    const int attractor =
+        group == PHYSICS_BODY ? c->evolution.body.attractor : c->evolution.io.attractor;
+    const bool top = attractor == ATTRACT_TOP;
+    if (!judged || step == 0 || !(top || attractor == ATTRACT_PAIR)) return NULL;
+    const int n = find_places(l);
+    for (int k = 0; k < l->o->experts; k++)
+        from[k] = l->live[k] || n == 0 ? -1 : l->place[0];
+    if (top)
+        take_from_top(l, n, step, from);
+    else
+        take_in_pairs(l, n, step, from);
+    return from;
+}
+
+/* All at once. */
+static void move_followers(struct loop *l, const struct oracle_round *r)
+{
+    memcpy(l->before, l->experts, (size_t)l->o->experts * sizeof *l->before);
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        for (int k = 0; r->follows[g] && k < l->o->experts; k++)
+            if (r->follows[g][k] >= 0)
+                physics_evolve(&l->experts[k].group[g], l->before[r->follows[g][k]].group[g],
+                               r->step, !l->live[k]);
+}
+
+/* ---- rounds ---- */
 
 static void move_all(struct loop *l, const int *toward, int64_t step)
 {
@@ -116,18 +210,21 @@ static void rescue(struct loop *l)
                 l->experts[k].group[g] = lead.group[g];
 }
 
-static void round_at(struct loop *l, int64_t step)
+static void round_at(struct loop *l, int64_t step, bool judged)
 {
     struct oracle *o = l->o;
     struct oracle_round *r = &o->rounds[o->n_rounds];
     r->step = step;
     r->toward[PHYSICS_BODY] = leader(l, &o->config.evolution.body, step);
     r->toward[PHYSICS_IO] = leader(l, &o->config.evolution.io, step);
-    if (r->toward[0] < 0 && r->toward[1] < 0) return;
+    for (int g = 0; g < PHYSICS_GROUPS; g++)
+        r->follows[g] = follow(l, g, step, judged, o->follows + (2 * o->n_rounds + g) * o->experts);
+    if (r->toward[0] < 0 && r->toward[1] < 0 && !r->follows[0] && !r->follows[1]) return;
     r->live = o->rounds[0].live + o->n_rounds++ * words_of(o);
     for (int k = 0; k < o->experts; k++)
         r->live[k / 64] |= (uint64_t)l->live[k] << k % 64;
     move_all(l, r->toward, step);
+    if (r->follows[0] || r->follows[1]) move_followers(l, r);
 }
 
 /* Train to the next judging, with rounds on the way; returns its step. */
@@ -147,7 +244,7 @@ static int64_t stretch(struct loop *l, int64_t step)
         step = next;
         if (next == until) break;
         o->halts[o->n_halts++] = (struct oracle_halt){next, digest(l)};
-        round_at(l, next);
+        round_at(l, next, false);
     }
     return step;
 }
@@ -166,19 +263,26 @@ void oracle_make(struct oracle *o, const struct config *c, const struct physics 
     o->judgings[0].fitness = reserve(judgings * o->members, sizeof(double));
     o->rounds = reserve(rounds, sizeof *o->rounds);
     o->rounds[0].live = reserve(rounds * words_of(o), sizeof(uint64_t));
+    o->follows = reserve(2 * rounds * o->experts, sizeof *o->follows);
     o->halts = reserve(rounds, sizeof *o->halts);
     l.experts = reserve(o->experts, sizeof *l.experts);
     l.live = reserve(o->experts, 1);
+    l.before = reserve(o->experts, sizeof *l.before);
+    l.place = reserve(o->experts, sizeof *l.place);
+    l.drawn = reserve(o->experts, sizeof *l.drawn);
     for (int k = 0; k < o->experts; k++)
         l.experts[k] = physics_begin(p, k);
     for (int64_t step = 0;; step = stretch(&l, step)) {
         judge(&l, step);
         if (l.best < 0 || step >= c->run.steps) break;
         rescue(&l);
-        round_at(&l, step);
+        round_at(&l, step, true);
     }
     free(l.experts);
     free(l.live);
+    free(l.before);
+    free(l.place);
+    free(l.drawn);
 }
 
 void oracle_free(struct oracle *o)
@@ -188,6 +292,7 @@ void oracle_free(struct oracle *o)
     free(o->judgings);
     free(o->rounds);
     free(o->halts);
+    free(o->follows);
 }
 
 const struct oracle_judging *oracle_find(const struct oracle *o, int64_t step)

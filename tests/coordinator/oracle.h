@@ -13,8 +13,10 @@ struct oracle_judging {
 
 struct oracle_round {
     int64_t step;
-    int toward[PHYSICS_GROUPS]; /* member of each group; -1: the group stays */
-    uint64_t *live;             /* who was taken for alive: expert k is bit k % 64 of word k / 64 */
+    int toward[PHYSICS_GROUPS];       /* member of each group; -1: the group stays */
+    int32_t *follows[PHYSICS_GROUPS]; /* whom each expert takes from, -1: nobody; NULL: they do not
+                                         differ */
+    uint64_t *live; /* who was taken for alive: expert k is bit k % 64 of word k / 64 */
 };
 
 /* Where a run may halt between two judgings, and what the population is there. */
@@ -31,6 +33,7 @@ struct oracle {
     int64_t n_judgings;
     struct oracle_round *rounds; /* those in which something moves, oldest first */
     int64_t n_rounds;
+    int32_t *follows;          /* of all rounds */
     struct oracle_halt *halts; /* oldest first */
     int64_t n_halts;
 };

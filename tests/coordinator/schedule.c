@@ -10,13 +10,15 @@ static int64_t pick(uint64_t *s, int64_t below)
 
 static void draw_rule(uint64_t *s, struct evo_rule *rule)
 {
-    const int attractor[] = {ATTRACT_BEST, ATTRACT_BEST, ATTRACT_MEAN, ATTRACT_LAST, ATTRACT_NONE};
-    rule->attractor = attractor[pick(s, 5)];
+    const int attractor[] = {ATTRACT_BEST, ATTRACT_BEST, ATTRACT_MEAN, ATTRACT_LAST,
+                             ATTRACT_NONE, ATTRACT_TOP,  ATTRACT_PAIR};
+    rule->attractor = attractor[pick(s, 7)];
     rule->moments = pick(s, 4) == 0 ? MOMENTS_INHERIT : MOMENTS_KEEP;
 }
 
 static void draw_config(uint64_t *s, struct config *c)
 {
+    const double top[] = {0.0, 0.25, 0.5};
     c->evolution.recombine = pick(s, 3) > 0;
     c->evolution.every = 1 + pick(s, 10);
     c->evolution.judge = c->evolution.every * (1 + pick(s, 5));
@@ -26,6 +28,8 @@ static void draw_config(uint64_t *s, struct config *c)
     c->snapshot.every = c->evolution.judge * pick(s, 4);
     c->snapshot.keep = pick(s, 4);
     c->eval.every = c->evolution.judge * pick(s, 4);
+    c->evolution.top = top[pick(s, 3)];
+    c->run.seed = pick(s, 1000);
     draw_rule(s, &c->evolution.body);
     draw_rule(s, &c->evolution.io);
 }

@@ -2,7 +2,7 @@
 #include "coordinator/sim_stages.h"
 #include "evo/plan.h"
 
-static const struct evo_rule *rule_of(const struct world *s, int group)
+const struct evo_rule *sim_rule(const struct world *s, int group)
 {
     const struct config *c = &s->sim->config;
     return group == PHYSICS_BODY ? &c->evolution.body : &c->evolution.io;
@@ -10,8 +10,8 @@ static const struct evo_rule *rule_of(const struct world *s, int group)
 
 static bool evolves(const struct world *s)
 {
-    return rule_of(s, PHYSICS_BODY)->attractor != ATTRACT_NONE ||
-           rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
+    return sim_rule(s, PHYSICS_BODY)->attractor != ATTRACT_NONE ||
+           sim_rule(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
 }
 
 int64_t sim_begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged)
@@ -26,8 +26,8 @@ int64_t sim_rescue(struct world *s, struct sim_worker *w)
 {
     const struct order *o = w->task;
     const int experts = s->oracle.experts;
-    const bool all_evolve = rule_of(s, PHYSICS_BODY)->attractor != ATTRACT_NONE &&
-                            rule_of(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
+    const bool all_evolve = sim_rule(s, PHYSICS_BODY)->attractor != ATTRACT_NONE &&
+                            sim_rule(s, PHYSICS_IO)->attractor != ATTRACT_NONE;
     if (!o->round || !o->judged || all_evolve || live_count(&o->live, experts) == experts)
         return go(w, STAGE_ROUND, GO_ON);
     if (is_mean(s, o->best) && w->mean_fresh) return go(w, STAGE_RESCUED, GO_ON);
@@ -50,7 +50,7 @@ int64_t sim_rescued(struct world *s, struct sim_worker *w)
     const struct weights *best = is_mean(s, o->best) ? &w->mean : &w->call->weights;
     for (int k = w->first; k < w->first + w->n_own; k++)
         for (int g = 0; g < PHYSICS_GROUPS; g++)
-            if (rule_of(s, g)->attractor == ATTRACT_NONE && !live_has(&o->live, k))
+            if (sim_rule(s, g)->attractor == ATTRACT_NONE && !live_has(&o->live, k))
                 physics_evolve(&s->experts[k].group[g], best->group[g], o->step, true);
     return go(w, STAGE_ROUND, GO_ON);
 }
@@ -77,7 +77,7 @@ static int choose_one(const struct world *s, const struct sim_worker *w, int gro
 {
     const struct config *c = &s->sim->config;
     const int experts = s->oracle.experts;
-    const int member = plan_attractor(rule_of(s, group), w->task->best,
+    const int member = plan_attractor(sim_rule(s, group), w->task->best,
                                       w->step / c->evolution.every, experts, w->live);
     const bool there = member == experts ? live_next(w->live, 0, experts) >= 0
                                          : member >= 0 && live_has(w->live, member);
@@ -88,6 +88,7 @@ int64_t sim_choose(struct world *s, struct sim_worker *w)
 {
     for (int g = 0; g < PHYSICS_GROUPS; g++)
         w->toward[g] = choose_one(s, w, g);
+    sim_find_follows(s, w);
     w->group = 0;
     return go(w, STAGE_FETCH, GO_ON);
 }
@@ -98,7 +99,7 @@ int64_t sim_fetch(struct world *s, struct sim_worker *w)
     if (w->group == PHYSICS_GROUPS) return go(w, STAGE_MOVE, GO_ON);
     const int member = w->toward[w->group];
     const bool mean = is_mean(s, member);
-    const bool moments = rule_of(s, w->group)->moments == MOMENTS_INHERIT;
+    const bool moments = sim_rule(s, w->group)->moments == MOMENTS_INHERIT;
     if (member < 0 || (mean && w->mean_fresh && !moments)) return go(w, STAGE_FETCHED, GO_ON);
     const int root = mean ? -1 : owner(s, member);
     struct call *c = group_enter(s, w,
@@ -116,7 +117,7 @@ int64_t sim_fetch(struct world *s, struct sim_worker *w)
 int64_t sim_fetched(struct world *s, struct sim_worker *w)
 {
     const int g = w->group++, member = w->toward[g];
-    const bool moments = rule_of(s, g)->moments == MOMENTS_INHERIT;
+    const bool moments = sim_rule(s, g)->moments == MOMENTS_INHERIT;
     if (is_mean(s, member)) {
         if (moments || !w->mean_fresh) w->mean.group[g] = physics_mean(&w->call->blend).group[g];
         w->source[g] = w->mean.group[g];
@@ -129,14 +130,17 @@ int64_t sim_fetched(struct world *s, struct sim_worker *w)
 int64_t sim_move(struct world *s, struct sim_worker *w)
 {
     const int *toward = w->toward;
-    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0) return go(w, STAGE_TRAIN, GO_ON);
-    audit_round(&s->audit, w->number, w->step, toward, w->live);
+    const bool follow = w->follows[PHYSICS_BODY] || w->follows[PHYSICS_IO];
+    if (toward[PHYSICS_BODY] < 0 && toward[PHYSICS_IO] < 0 && !follow)
+        return go(w, STAGE_TRAIN, GO_ON);
+    audit_round(&s->audit, w->number, w->step, toward, w->follows, w->live);
     for (int k = w->first; k < w->first + w->n_own; k++)
         for (int g = 0; g < PHYSICS_GROUPS; g++)
             if (toward[g] >= 0 && toward[g] != k)
                 physics_evolve(&s->experts[k].group[g], w->source[g], w->step,
                                !live_has(w->live, k));
-    return go(w, STAGE_ROUND_DONE, world_work_us(s, w, MOVE_US));
+    w->pull = 0;
+    return go(w, follow ? STAGE_FOLLOW : STAGE_ROUND_DONE, world_work_us(s, w, MOVE_US));
 }
 
 int64_t sim_round_done(struct world *s, struct sim_worker *w)

@@ -65,6 +65,8 @@ static inline void say_count(struct world *s, struct sim_worker *w, enum report_
 
 /* ---- sim_round.c ---- */
 
+const struct evo_rule *sim_rule(const struct world *s, int group);
+
 /* Go on with the round of a step; judged: it follows a judging there. */
 int64_t sim_begin_round(const struct world *s, struct sim_worker *w, int64_t step, bool judged);
 int64_t sim_rescue(struct world *s, struct sim_worker *w);
@@ -76,3 +78,9 @@ int64_t sim_fetch(struct world *s, struct sim_worker *w);
 int64_t sim_fetched(struct world *s, struct sim_worker *w);
 int64_t sim_move(struct world *s, struct sim_worker *w);
 int64_t sim_round_done(struct world *s, struct sim_worker *w);
+
+/* ---- sim_follow.c ---- */
+
+/* Find out who follows whom in the round at hand. */
+void sim_find_follows(const struct world *s, struct sim_worker *w);
+int64_t sim_follow(struct world *s, struct sim_worker *w);

@@ -13,6 +13,7 @@ void sim_worker_begin(struct world *s, int number, int64_t step)
     w->n_own = first_expert(s, number + 1) - w->first;
     w->step = step;
     w->line = line;
+    w->awaits = -1;
     w->slowness = (int)world_draw(s, 64) < s->sim->straggler_in_64 ? 30 : 1;
     say(s, w, REPORT_DEVICE, 0, 0, 0.0);
 }
@@ -250,6 +251,7 @@ static const struct {
     [STAGE_FETCH] = {"fetch", sim_fetch},
     [STAGE_FETCHED] = {"fetched", sim_fetched},
     [STAGE_MOVE] = {"move", sim_move},
+    [STAGE_FOLLOW] = {"follow", sim_follow},
     [STAGE_ROUND_DONE] = {"round done", sim_round_done},
     [STAGE_HALT] = {"agree to halt", halt},
     [STAGE_HALTED] = {"halt or train", halted},

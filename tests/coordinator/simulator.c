@@ -108,13 +108,17 @@ void world_say(struct world *s, struct sim_worker *w, const struct report *r)
     add_event(s, arrival_us(s, &line->newest_us) - s->now_us, REPORT, w->number);
 }
 
-static void send_order(struct world *s, const struct order *o)
+static void send_order(struct world *s, const struct actions *actions)
 {
+    const int experts = s->oracle.experts;
     if (s->n_orders == s->max_orders) {
         audit_break(&s->audit, "more orders than judgings");
         return;
     }
-    s->orders[s->n_orders++] = *o;
+    if (s->ranked && actions->ranked)
+        memcpy(s->ranked + (size_t)s->n_orders * (size_t)experts, actions->ranked,
+               (size_t)experts * sizeof *s->ranked);
+    s->orders[s->n_orders++] = actions->order;
     for (int i = 0; i < s->n_workers; i++)
         add_event(s, arrival_us(s, &s->workers[i].order_us) - s->now_us, ORDER, i);
 }
@@ -190,7 +194,7 @@ static void give(struct world *s, const struct event *event)
     }
     if (actions.abandon) disk_drop(&s->disk, actions.abandon_step);
     s->lost = s->lost || actions.abandon;
-    if (actions.send) send_order(s, &actions.order);
+    if (actions.send) send_order(s, &actions);
     s->out->halts += actions.send && !actions.order.halt && !actions.order.judged;
     if (actions.commit) commit(s, actions.commit_step);
     s->finished = actions.finished && !s->coordinator_dead;
@@ -345,7 +349,7 @@ static bool boot(struct world *s)
     world_trace(s, "session %d of %d workers from step %" PRId64, (int)s->out->sessions,
                 s->n_workers, from ? from->step : 0);
     coordinator_state_destroy(&s->coordinator);
-    if (coordinator_state_create(&s->sim->config, from ? &from->standing : NULL,
+    if (coordinator_state_create(&s->sim->config, s->n_workers, from ? &from->standing : NULL,
                                  from ? from->judgings.rows : NULL, from ? from->judgings.n : 0,
                                  &s->coordinator) != SHOAL_OK)
         abort();
@@ -411,6 +415,11 @@ static struct world *world_make(const struct simulation *sim, FILE *trace, struc
     s->max_workers = sim->resizes ? experts : sim->workers;
     s->max_orders = (int)(sim->config.run.steps / sim->config.evolution.judge) + 4 + 2 * WISHES;
     s->orders = reserve((size_t)s->max_orders, sizeof *s->orders);
+    if (order_ranks(&sim->config)) {
+        const size_t each = (size_t)experts;
+        s->ranked = reserve((size_t)s->max_orders * each, sizeof *s->ranked);
+        s->follows = reserve(4 * (size_t)s->max_workers * each, sizeof *s->follows);
+    }
     s->workers = reserve((size_t)s->max_workers, sizeof *s->workers);
     s->experts = reserve((size_t)experts, sizeof *s->experts);
     s->staged = reserve((size_t)experts, sizeof *s->staged);
@@ -432,6 +441,8 @@ static void world_free(struct world *s)
     free(s->experts);
     free(s->staged);
     free(s->orders);
+    free(s->ranked);
+    free(s->follows);
     free(s);
 }
 

@@ -85,7 +85,8 @@ static void the_ranking_goes_with_the_order(void **state)
     struct config c;
     machine_config(&c, &machine_plain);
     c.evolution.io.attractor = ATTRACT_PAIR;
-    assert_int_equal(coordinator_state_create(&c, NULL, NULL, 0, &s), SHOAL_OK);
+    assert_int_equal(coordinator_state_create(&c, c.population.experts, NULL, NULL, 0, &s),
+                     SHOAL_OK);
     a = machine_start(s);
     for (int k = 0; k < 3; k++)
         assert_int_equal(a.ranked[k], k);
@@ -97,7 +98,8 @@ static void the_ranking_goes_with_the_order(void **state)
     coordinator_state_destroy(&s);
 
     struct judging row = {.best = 2, .fitness = (double[]){3.0, NAN, 1.0, 2.0}};
-    assert_int_equal(coordinator_state_create(&c, &standing, &row, 1, &s), SHOAL_OK);
+    assert_int_equal(coordinator_state_create(&c, c.population.experts, &standing, &row, 1, &s),
+                     SHOAL_OK);
     a = machine_start(s);
     assert_memory_equal(a.ranked, best_first, sizeof best_first);
     coordinator_state_destroy(&s);

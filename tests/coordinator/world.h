@@ -22,6 +22,7 @@ enum stage {
     STAGE_FETCH,
     STAGE_FETCHED,
     STAGE_MOVE,
+    STAGE_FOLLOW,
     STAGE_ROUND_DONE,
     STAGE_HALT,
     STAGE_HALTED,
@@ -64,6 +65,11 @@ struct sim_worker {
     int group;                /* of the round at hand */
     int toward[PHYSICS_GROUPS];
     uint64_t source[PHYSICS_GROUPS];
+    const int32_t *follows[PHYSICS_GROUPS]; /* whom each expert does, where they differ; NULL */
+    int pull;      /* of the list of all that follow, the one at hand: expert and group */
+    int awaits;    /* the worker it wants to meet for that; -1 */
+    bool met;      /* they have met */
+    uint64_t gift; /* what the other one brought */
     const struct live_set *live; /* of the round at hand: the order's or a call's */
     bool mean_fresh;
     struct weights mean;
@@ -145,6 +151,8 @@ struct world {
     struct coordinator_state *coordinator;
     bool coordinator_dead;
     struct order *orders; /* owned; sent since the last start */
+    uint16_t *ranked;     /* owned; (orders, experts) as they came with them; NULL: nothing does */
+    int32_t *follows;     /* owned; (workers, 4, experts) for sim_worker's, and room; likewise */
     int n_orders, max_orders;
     struct sim_worker *workers; /* owned */
     int n_workers, max_workers; /* now; ever */

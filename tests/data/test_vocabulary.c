@@ -320,6 +320,9 @@ static void wrong_added_tokens_are_refused(void **state)
     assert_both_refused("\"added_tokens\":[",
                         "\"added_tokens\":[{\"id\":257,\"content\":\"low\",\"special\":true},",
                         "merge 2: its result 'low' is not in");
+    assert_both_refused("\"added_tokens\":[",
+                        "\"added_tokens\":[{\"id\":220,\"content\":\"\xC4\xA0\",\"special\":true},",
+                        "is a byte's; text would become it");
     assert_both_refused("[\"lo\",\"w\"]", "[\"lo\"]", "merge 2 is not a pair");
     assert_both_refused("[\"lo\",\"w\"]", "7", "merge 2 is not a pair");
     assert_both_refused("[\"lo\",\"w\"]", "null", "merge 2 is not a pair");

@@ -1,11 +1,12 @@
-/* streams.cpp - streams, events and memory of the emulated runtime.
+/* streams.cpp - streams, events and graphs of the emulated runtime.
  *
  * What is queued is done as late as CUDA allows: when somebody waits for it, or asks an event for
  * the third time. Until then a copy from pinned memory has not read it, and what a copy or a kernel
  * will bring is not there; so whoever does not wait, or waits for another stream, gets something
  * else. Copies from and to memory that is not pinned behave as documented: the former have read it
- * when they return, the latter are done. Freeing memory waits for everything. One lock makes all
- * calls safe on several threads. */
+ * when they return, the latter are done. Freeing memory waits for everything. While a thread
+ * captures a graph it may neither wait nor allocate, and a graph is carried out from its own
+ * memory, so it must outlive its launches. One lock makes all calls safe on several threads. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,66 +37,9 @@ static void *allocate(size_t bytes)
     return p;
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-struct block {
-    struct block *next;
-    char *at;
-    size_t bytes;
-    bool pinned;
-};
-
-static struct block *blocks;
-static struct emulated_memory memory;
-
-static struct block **find_block(const void *p)
-{
-    struct block **b = &blocks;
-    while (*b && !((*b)->at <= (const char *)p && (const char *)p < (*b)->at + (*b)->bytes))
-        b = &(*b)->next;
-    return b;
-}
-
-enum place { PAGEABLE, PINNED, ON_DEVICE };
-
-static enum place place_of(const void *p)
-{
-    const struct block *const b = *find_block(p);
-    return !b ? PAGEABLE : b->pinned ? PINNED : ON_DEVICE;
-}
-
-static void count(size_t *now, size_t *peak, size_t bytes, bool more)
-{
-    *now = more ? *now + bytes : *now - bytes;
-    if (*now > *peak) *peak = *now;
-}
-
-static void count_block(const struct block *b, bool more)
-{
-    if (b->pinned)
-        count(&memory.pinned, &memory.pinned_peak, b->bytes, more);
-    else
-        count(&memory.device, &memory.device_peak, b->bytes, more);
-}
-
-static cudaError_t make_block(void **p, size_t bytes, bool pinned)
-{
-    const size_t most = (size_t)8 << 30;
-    *p = NULL;
-    if (bytes > most) return cudaErrorMemoryAllocation;
-    /* exactly as many bytes, so that a sanitizer sees the end */
-    if (posix_memalign(p, 256, bytes) != 0) return cudaErrorMemoryAllocation;
-    memset(*p, 0xff, bytes);
-    struct block *const b = (struct block *)allocate(sizeof *b);
-    *b = {blocks, (char *)*p, bytes, pinned};
-    blocks = b;
-    count_block(b, true);
-    return cudaSuccess;
-}
-
 /* ---- streams --------------------------------------------------------------------------------- */
 
-enum kind { LAUNCH, CALL, COPY, FILL, RECORD, WAIT };
+enum kind { LAUNCH, CALL, COPY, FILL, RECORD, WAIT, GRAPH };
 
 struct work {
     struct work *next;
@@ -109,12 +53,20 @@ struct work {
     int value;
     uint64_t ticket; /* RECORD, WAIT */
     cudaStream_t of; /* WAIT: where it is recorded */
+    const struct emulated_graph *graph;
+};
+
+/* As captured, or as it can be launched. */
+struct emulated_graph {
+    struct work *first, **last;
+    bool broken; /* something was called that cannot be captured */
 };
 
 struct emulated_stream {
     struct emulated_stream *next;
     struct work *first, **last;
-    uint64_t done; /* newest ticket that was met */
+    uint64_t done;               /* newest ticket that was met */
+    struct emulated_graph *into; /* what is queued is captured; NULL: it is not */
 };
 
 struct emulated_event {
@@ -126,14 +78,24 @@ struct emulated_event {
 static struct emulated_stream *streams;
 static uint64_t tickets;
 static int waits;
+static struct emulated_graphs graphs;
+static thread_local struct emulated_graph *capturing;
+
+/* Whether this thread captures, and so may not do what it was about to. */
+static bool refused(void)
+{
+    if (capturing) capturing->broken = true;
+    return capturing != NULL;
+}
 
 static struct work *push(cudaStream_t s, enum kind kind)
 {
     struct work *const w = (struct work *)allocate(sizeof *w);
+    struct work ***const last = s->into ? &s->into->last : &s->last;
     *w = work();
     w->kind = kind;
-    *s->last = w;
-    s->last = &w->next;
+    **last = w;
+    *last = &w->next;
     return w;
 }
 
@@ -170,7 +132,17 @@ static void carry_out(cudaStream_t s, struct work *w)
     case WAIT:
         reach(w->of, w->ticket);
         break;
+    case GRAPH:
+        for (struct work *x = w->graph->first; x; x = x->next)
+            carry_out(s, x);
+        break;
     }
+}
+
+static void drop(struct work *w)
+{
+    free(w->owned);
+    free(w);
 }
 
 static void step(cudaStream_t s)
@@ -179,8 +151,7 @@ static void step(cudaStream_t s)
     carry_out(s, w);
     s->first = w->next;
     if (!s->first) s->last = &s->first;
-    free(w->owned);
-    free(w);
+    drop(w);
 }
 
 /* Work up to a record. A circle of waits cannot be: one waits for what was recorded before. */
@@ -224,17 +195,10 @@ int emulated_waits(void)
     return waits;
 }
 
-struct emulated_memory emulated_memory_now(void)
+struct emulated_graphs emulated_graphs_now(void)
 {
     const locked here;
-    return memory;
-}
-
-void emulated_memory_begin(void)
-{
-    const locked here;
-    memory.device_peak = memory.device;
-    memory.pinned_peak = memory.pinned;
+    return graphs;
 }
 
 /* ---- the runtime's calls --------------------------------------------------------------------- */
@@ -265,7 +229,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
     const locked here;
     struct emulated_stream *const s = (struct emulated_stream *)allocate(sizeof *s);
-    *s = {streams, NULL, NULL, 0};
+    *s = {streams, NULL, NULL, 0, NULL};
     s->last = &s->first;
     streams = s;
     *stream = s;
@@ -296,6 +260,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     waits++;
     finish(stream);
     return made_up("EMULATED_SYNC_FAILS");
@@ -314,6 +279,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     push(stream, RECORD)->ticket = ++tickets;
     *event = {stream, tickets, LOOKS};
     return cudaSuccess;
@@ -321,6 +287,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     if (!event->of) return cudaSuccess;
     struct work *const w = push(stream, WAIT);
     w->of = event->of;
@@ -330,6 +297,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     if (!event->of || event->of->done >= event->ticket) return cudaSuccess;
     if (event->looks-- > 0) return cudaErrorNotReady;
     reach(event->of, event->ticket);
@@ -338,6 +306,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     if (event->of) reach(event->of, event->ticket);
     return made_up("EMULATED_SYNC_FAILS");
 }
@@ -345,26 +314,22 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     const locked here;
-    return make_block(p, bytes, false);
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
+    return emulated_block_make(p, bytes, false);
 }
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
     const locked here;
-    return make_block(p, bytes, true);
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
+    return emulated_block_make(p, bytes, true);
 }
 cudaError_t cudaFree(void *p)
 {
     const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
     waits++;
     finish_all();
-    struct block **const b = find_block(p);
-    if (!*b || (*b)->at != p) return cudaErrorInvalidValue;
-    struct block *const gone = *b;
-    count_block(gone, false);
-    *b = gone->next;
-    free(gone->at);
-    free(gone);
-    return cudaSuccess;
+    return emulated_block_free(p);
 }
 cudaError_t cudaFreeHost(void *p)
 {
@@ -381,17 +346,20 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     const locked here;
     const bool from_host = kind == cudaMemcpyHostToDevice, to_host = kind == cudaMemcpyDeviceToHost;
     if (bytes == 0) return cudaSuccess;
-    if ((place_of(from) == ON_DEVICE) == from_host || (place_of(to) == ON_DEVICE) == to_host)
+    if (kind != cudaMemcpyDefault && ((emulated_place_of(from) == ON_DEVICE) == from_host ||
+                                      (emulated_place_of(to) == ON_DEVICE) == to_host))
         return cudaErrorInvalidValue;
+    const bool pageable = emulated_place_of(from) == PAGEABLE || emulated_place_of(to) == PAGEABLE;
+    if (pageable && refused()) return cudaErrorStreamCaptureUnsupported;
     struct work *const w = push(stream, COPY);
     w->to = to;
     w->from = from;
     w->bytes = bytes;
-    if (place_of(from) == PAGEABLE) {
+    if (emulated_place_of(from) == PAGEABLE) {
         w->owned = allocate(bytes);
         memcpy(w->owned, from, bytes);
     }
-    if (place_of(to) == PAGEABLE) {
+    if (emulated_place_of(to) == PAGEABLE) {
         waits++;
         finish(stream);
     }
@@ -401,10 +369,83 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 {
     const locked here;
     if (bytes == 0) return cudaSuccess;
-    if (place_of(to) != ON_DEVICE) return cudaErrorInvalidValue;
+    if (emulated_place_of(to) == PAGEABLE) return cudaErrorInvalidValue;
     struct work *const w = push(stream, FILL);
     w->to = to;
     w->value = value;
     w->bytes = bytes;
+    return cudaSuccess;
+}
+
+/* ---- graphs ---------------------------------------------------------------------------------- */
+
+static struct emulated_graph *make_graph(void)
+{
+    struct emulated_graph *const g = (struct emulated_graph *)allocate(sizeof *g);
+    *g = {NULL, &g->first, false};
+    return g;
+}
+
+static void drop_graph(struct emulated_graph *g)
+{
+    while (g->first) {
+        struct work *const next = g->first->next;
+        drop(g->first);
+        g->first = next;
+    }
+    free(g);
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
+{
+    const locked here;
+    if (refused() || stream->into) return cudaErrorStreamCaptureUnsupported;
+    stream->into = capturing = make_graph();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    const locked here;
+    struct emulated_graph *const g = stream->into;
+    *graph = NULL;
+    if (!g || g != capturing) return cudaErrorInvalidValue;
+    stream->into = capturing = NULL;
+    if (!g->broken) {
+        *graph = g;
+        return cudaSuccess;
+    }
+    drop_graph(g);
+    return cudaErrorStreamCaptureInvalidated;
+}
+/* The captured one's work passes over to what can be launched: nothing else is made of it here. */
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    const locked here;
+    if (refused()) return cudaErrorStreamCaptureUnsupported;
+    *exec = make_graph();
+    (*exec)->first = graph->first;
+    graph->first = NULL;
+    graphs.made++;
+    graphs.live++;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    const locked here;
+    push(stream, GRAPH)->graph = exec;
+    graphs.launched++;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    const locked here;
+    drop_graph(graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    const locked here;
+    drop_graph(exec);
+    graphs.live--;
     return cudaSuccess;
 }

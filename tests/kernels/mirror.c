@@ -129,48 +129,20 @@ static enum shoal_status m_embed_grad(struct device *outer, struct view dwte, st
     V(dwte), V(dwpe), V(dout), V(tokens);
     RUN(kernel_embed_grad(dev, dwte, dwpe, dout, tokens));
 }
-static enum shoal_status m_matmul(struct device *outer, struct view out, struct view x,
-                                  struct view w, struct view bias)
+static enum shoal_status m_gemm(struct device *outer, const struct gemm *g,
+                                const struct gemm_data *d)
 {
     MIRROR;
-    V(out), V(x), V(w), V(bias);
-    RUN(kernel_matmul(dev, out, x, w, bias));
-}
-static enum shoal_status m_matmul_residual(struct device *outer, struct view sum,
-                                           struct view residual, struct view x, struct view w,
-                                           struct view bias)
-{
-    MIRROR;
-    V(sum), V(residual), V(x), V(w), V(bias);
-    RUN(kernel_matmul_residual(dev, sum, residual, x, w, bias));
-}
-static enum shoal_status m_matmul_gelu(struct device *outer, struct view out, struct view pre,
-                                       struct view x, struct view w, struct view bias)
-{
-    MIRROR;
-    V(out), V(pre), V(x), V(w), V(bias);
-    RUN(kernel_matmul_gelu(dev, out, pre, x, w, bias));
-}
-static enum shoal_status m_matmul_grad_x(struct device *outer, struct view dx, struct view dout,
-                                         struct view w)
-{
-    MIRROR;
-    V(dx), V(dout), V(w);
-    RUN(kernel_matmul_grad_x(dev, dx, dout, w));
-}
-static enum shoal_status m_matmul_gelu_grad_x(struct device *outer, struct view dpre,
-                                              struct view dout, struct view w, struct view pre)
-{
-    MIRROR;
-    V(dpre), V(dout), V(w), V(pre);
-    RUN(kernel_matmul_gelu_grad_x(dev, dpre, dout, w, pre));
-}
-static enum shoal_status m_matmul_grad_w(struct device *outer, struct view dw, struct view dbias,
-                                         struct view dout, struct view x, bool accumulate)
-{
-    MIRROR;
-    V(dw), V(dbias), V(dout), V(x);
-    RUN(kernel_matmul_grad_w(dev, dw, dbias, dout, x, accumulate));
+    const int64_t count = g->m * g->n;
+    const size_t in = dtype_bytes(g->in);
+    const size_t aux = g->epilogue == GEMM_RESIDUAL ? sizeof(float) : dtype_bytes(g->out);
+    struct gemm_data in_mirror = {.c = to_device(m, d->c, (size_t)count * dtype_bytes(g->out)),
+                                  .aux = to_device(m, d->aux, (size_t)count * aux),
+                                  .a = to_device(m, d->a, (size_t)(g->m * g->k) * in),
+                                  .b = to_device(m, d->b, (size_t)(g->n * g->k) * in),
+                                  .bias = floats_in(m, d->bias, g->n),
+                                  .a_sums = floats_in(m, d->a_sums, g->m)};
+    RUN(dev->ops->gemm(dev, g, &in_mirror));
 }
 static enum shoal_status m_norm(struct device *outer, struct view out, struct view mean,
                                 struct view rstd, struct view x, struct view gain, struct view bias,
@@ -318,6 +290,23 @@ static enum shoal_status m_axpby(struct device *outer, float *out, const float *
     RUN(kernel_axpby(dev, out, x, n, alpha, beta));
 }
 
+static enum shoal_status m_pack(struct device *outer, void *packed, float *lost, const float *x,
+                                const float *base, int64_t n, enum packing p)
+{
+    MIRROR;
+    packed = to_device(m, packed, (size_t)pack_bytes(p, n));
+    F(lost, n), F(x, n), F(base, n);
+    RUN(kernel_pack(dev, packed, lost, x, base, n, p));
+}
+static enum shoal_status m_unpack(struct device *outer, float *out, const void *packed, int64_t n,
+                                  enum packing p, float alpha, float beta)
+{
+    MIRROR;
+    packed = to_device(m, packed, (size_t)pack_bytes(p, n));
+    F(out, n);
+    RUN(kernel_unpack(dev, out, packed, n, p, alpha, beta));
+}
+
 /* ---- memory is the inner device's -------------------------------------------------------------
  */
 
@@ -417,12 +406,7 @@ static const struct kernel_ops mirror_ops = {
     .convert = m_convert,
     .embed = m_embed,
     .embed_grad = m_embed_grad,
-    .matmul = m_matmul,
-    .matmul_residual = m_matmul_residual,
-    .matmul_gelu = m_matmul_gelu,
-    .matmul_grad_x = m_matmul_grad_x,
-    .matmul_gelu_grad_x = m_matmul_gelu_grad_x,
-    .matmul_grad_w = m_matmul_grad_w,
+    .gemm = m_gemm,
     .norm = m_norm,
     .norm_grad = m_norm_grad,
     .gelu = m_gelu,
@@ -442,6 +426,8 @@ static const struct kernel_ops mirror_ops = {
     .crossover = m_crossover,
     .mutate = m_mutate,
     .axpby = m_axpby,
+    .pack = m_pack,
+    .unpack = m_unpack,
 };
 
 enum shoal_status mirror_open(struct device *inner, struct device **out)

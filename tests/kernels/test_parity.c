@@ -1,4 +1,5 @@
-/* The CPU and another device side by side: evolution, axpby and conversions give the same bits; the
+/* The CPU and another device side by side: evolution, axpby, conversions and packed
+ * numbers give the same bits; the
  * rest, which may use fused multiply-adds and other orders of sums, agrees within stated bounds. */
 #include <math.h>
 #include <stdlib.h>
@@ -120,6 +121,40 @@ static void axpby(void **state)
     pair_close(&p);
 }
 
+/* Which bits a NaN has is no result. */
+static void forget_nan(struct tensor *t)
+{
+    float *const x = t->view.data;
+    for (int64_t i = 0; i < t->n; i++)
+        if (isnan(x[i])) x[i] = 0.0f;
+}
+
+/* What is packed, what is lost of it, and what it means; twice, so that losses come back. */
+static void pack(void **state)
+{
+    struct pair p = pair_open(state);
+    ((float *)p.own.view.data)[70] = NAN;
+    ((float *)p.own.view.data)[140] = 3e38f;
+    for (int k = 0; k < 2 * PACKINGS; k++) {
+        struct tensor packed[2];
+        for (int d = 0; d < 2; d++) {
+            const enum packing how = k % PACKINGS;
+            packed[d] = tensor_zero(DTYPE_BF16, 1, pack_bytes(how, N) / 2);
+            OK(kernel_pack(p.dev[d], packed[d].view.data, p.v[d].view.data, p.own.view.data,
+                           k % 3 ? p.best.view.data : NULL, N, how));
+            OK(kernel_unpack(p.dev[d], p.x[d].view.data, packed[d].view.data, N, how, 0.3f,
+                             k % 2 ? 0.7f : 0.0f));
+            forget_nan(&p.x[d]);
+        }
+        assert_same_bits(packed);
+        assert_same_bits(p.v);
+        assert_same_bits(p.x);
+        tensor_free(&packed[0]);
+        tensor_free(&packed[1]);
+    }
+    pair_close(&p);
+}
+
 static void convert(void **state)
 {
     struct pair p = pair_open(state);
@@ -187,7 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(swarm), cmocka_unit_test(crossover), cmocka_unit_test(mutate),
         cmocka_unit_test(axpby), cmocka_unit_test(convert),   cmocka_unit_test(sums),
-        cmocka_unit_test(adamw),
+        cmocka_unit_test(adamw), cmocka_unit_test(pack),
     };
     device_or_skip();
     return cmocka_run_group_tests(tests, device_setup, device_teardown);

@@ -1,6 +1,7 @@
 /* A model on another device beside the same on the CPU: the curve of a short training in f32 and in
- * bf16, judging, decoding, and that train.recompute changes no bit there either. The device is the
- * one SHOAL_TEST_DEVICE names; without one, or if it does not open, nothing is tested. */
+ * bf16, judging, decoding, and that train.recompute and train.graph change no bit there either. The
+ * device is the one SHOAL_TEST_DEVICE names; without one, or if it does not open, nothing is
+ * tested. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +43,7 @@ static struct gpt_shape shape_of(enum arch arch)
 }
 
 static void training_open(struct training *t, const char *device, enum arch arch,
-                          enum precision precision, enum recompute recompute)
+                          enum precision precision, enum recompute recompute, bool graph)
 {
     const struct gpt_shape shape = shape_of(arch);
     memset(t, 0, sizeof *t);
@@ -58,7 +59,8 @@ static void training_open(struct training *t, const char *device, enum arch arch
                                     .context = CONTEXT,
                                     .precision = precision,
                                     .learns = true,
-                                    .recompute = recompute};
+                                    .recompute = recompute,
+                                    .graph = graph};
     require_ok(gpt_create(t->dev, t->table, setup, &t->gpt));
     require_ok(gpt_load(t->gpt, t->expert->weights));
     require_ok(gpt_zero_grads(t->gpt));
@@ -139,8 +141,8 @@ static void curves(void **state)
         static struct training cpu, there;
         const enum precision precision = i % 2 ? PRECISION_BF16 : PRECISION_F32;
         const enum arch arch = i / 2 ? ARCH_LLAMA : ARCH_GPT2;
-        training_open(&cpu, "cpu", arch, precision, RECOMPUTE_NONE);
-        training_open(&there, other, arch, precision, RECOMPUTE_NONE);
+        training_open(&cpu, "cpu", arch, precision, RECOMPUTE_NONE, false);
+        training_open(&there, other, arch, precision, RECOMPUTE_NONE, false);
         train(&cpu);
         train_queued(&there);
         const double distance = curve_distance(&there, &cpu);
@@ -162,8 +164,28 @@ static void recompute(void **state)
         uint64_t digest[4];
         for (int i = 0; i < 4; i++) {
             const enum recompute what = i == 0 ? RECOMPUTE_NONE : (enum recompute)(i - 1);
-            training_open(&t, other, (enum arch)arch, PRECISION_BF16, what);
+            training_open(&t, other, (enum arch)arch, PRECISION_BF16, what, false);
             train(&t);
+            require_ok(slab_digest(t.dev, t.expert->weights, t.table->n_params, &digest[i]));
+            assert_true(digest[i] == digest[0]);
+            training_close(&t);
+        }
+    }
+}
+
+/* The same bits when passes are queued as graphs, whether or not the host waits for each. */
+static void graphs(void **state)
+{
+    (void)state;
+    static struct training t;
+    for (int arch = ARCH_GPT2; arch <= ARCH_LLAMA; arch++) {
+        uint64_t digest[3];
+        for (int i = 0; i < 3; i++) {
+            training_open(&t, other, (enum arch)arch, PRECISION_BF16, RECOMPUTE_BLOCK, i > 0);
+            if (i < 2)
+                train(&t);
+            else
+                train_queued(&t);
             require_ok(slab_digest(t.dev, t.expert->weights, t.table->n_params, &digest[i]));
             assert_true(digest[i] == digest[0]);
             training_close(&t);
@@ -180,7 +202,7 @@ static void judging_and_decoding(void **state)
     uint64_t digest[2];
     double loss[2];
     for (int d = 0; d < 2; d++) {
-        training_open(&t[d], d ? other : "cpu", ARCH_LLAMA, PRECISION_BF16, RECOMPUTE_NONE);
+        training_open(&t[d], d ? other : "cpu", ARCH_LLAMA, PRECISION_BF16, RECOMPUTE_NONE, false);
         fill_batch(tokens, targets, 0);
         require_ok(slab_digest(t[d].dev, t[d].expert->weights, t[d].table->n_params, &digest[d]));
         require_ok(gpt_judge(t[d].gpt, tokens, targets, BATCH, &loss[d]));
@@ -208,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(curves),
         cmocka_unit_test(recompute),
+        cmocka_unit_test(graphs),
         cmocka_unit_test(judging_and_decoding),
     };
     struct device *dev = NULL;

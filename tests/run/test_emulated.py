@@ -1,5 +1,5 @@
 """Workers on GPUs, as far as emulated ones show it: rounds beside training, by way of pinned memory,
-on any number of ranks; and what is learned beside what the CPU learns."""
+on any number of ranks, with and without graphs; and what is learned beside what the CPU learns."""
 
 import unittest
 
@@ -23,7 +23,7 @@ class Emulated(RunTest):
     def test_any_ranks_and_the_cpu(self):
         cpu = self.on("cpu", "beside", BESIDE)
         alone = self.on("cuda", "beside", BESIDE)
-        three = self.on("cuda", "beside", BESIDE, ranks=3)
+        three = self.on("cuda", "beside", [*BESIDE, "train.graph=true"], ranks=3)
         self.assertEqual(differences(alone, three, STEPS), [])
         self.assertEqual(self.curve(alone), self.curve(three))
         expected, found = self.curve(cpu), self.curve(alone)
@@ -34,12 +34,36 @@ class Emulated(RunTest):
             self.assertAlmostEqual(found[key][1], norm, delta=1e-3 * norm, msg=key)
         self.assertEqual(judgings(alone), judgings(three))
 
+    def test_narrow_wire(self):
+        """Packed on the emulated GPU, carried by way of the host."""
+        sets = [*BESIDE, "evolution.io.attractor=mean", "evolution.wire=int4"]
+        alone = self.on("cuda", "narrow", sets)
+        three = self.on("cuda", "narrow", sets, ranks=3)
+        self.assertEqual(differences(alone, three, STEPS), [])
+        self.assertEqual(self.curve(alone), self.curve(three))
+
     def test_waiting_for_figures(self):
         """With train.skip the host decides before the step; nothing is an outlier here."""
         sets = [*SMALL, *EVERY_OPERATOR]
         late = self.on("cuda", "late", sets)
         prompt = self.on("cuda", "prompt", [*sets, "train.skip=1000"])
         self.assertEqual(self.curve(late), self.curve(prompt))
+
+    def test_parked(self):
+        """Swaps run beside training, as late as CUDA allows: what is not waited for is not there."""
+        files = ["snapshot.every=4", "run.steps=8", "population.experts=4"]
+        for name, sets, ranks in (
+                ("beside", [*BESIDE, *files, "evolution.wire=bf16"], 1),
+                ("every", [*SMALL, *files, *EVERY_OPERATOR, "snapshot.async=false"], 1),
+                ("every-beside", [*SMALL, *files, *EVERY_OPERATOR, "evolution.delay=1"], 1),
+                ("eoe", [*SMALL, *files, "evolution.preset=eoe", "model.layers=6",
+                         "population.experts=6", "evolution.delay=1"], 3)):
+            off, on = (self.on("cuda", f"{name}-{park}", [*sets, f"population.park={park}"], ranks)
+                       for park in ("off", "on"))
+            for step in (4, 8):
+                self.assertEqual(differences(off, on, step), [], f"{name}, step {step}")
+            self.assertEqual(self.curve(off), self.curve(on))
+            self.assertEqual(judgings(off), judgings(on))
 
 
 if __name__ == "__main__":

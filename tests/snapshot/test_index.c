@@ -89,8 +89,10 @@ static void test_grow_by_clones(void **state)
     assert_true(j[2].fitness[3] == j[2].fitness[0] && j[2].fitness[4] == j[2].fitness[2]);
     assert_true(index.standing.best == 8 && index.standing.champion == 8);
     assert_true(index.standing.live.word[0] == (5 | 0xF8));
+    assert_true(index.shards[2].age == 0 && index.shards[3].age == -1 && index.shards[7].age == -1);
     /* As the run would write it next, and read it back. */
-    assert_null(index.shards);
+    for (int k = 3; k < 8; k++)
+        index.shards[k].age = 0;
     assert_int_equal(index_write(run, &index, NULL), SHOAL_OK);
     assert_int_equal(index_read(index_at(run, 8), &back), SHOAL_OK);
     assert_true(back.stored == 8 && back.n_joined == 5 && back.standing.champion == 8);

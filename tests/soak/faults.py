@@ -20,9 +20,19 @@ def is_rank(pid):
         return False
 
 
+def number_of(pid):
+    """The rank that the launcher told a process to be; -1: it is gone."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            settings = file.read().split(b"\0")
+    except OSError:
+        return -1
+    return next((int(s.split(b"=")[1]) for s in settings if s.startswith(b"OMPI_COMM_WORLD_RANK=")), -1)
+
+
 def ranks_of(process):
-    """Process ids of the ranks in their order: the launcher starts them one after another."""
-    return sorted(pid for pid in children(process.pid) if is_rank(pid))
+    """Process ids of the ranks that are there, in their order."""
+    return sorted((pid for pid in children(process.pid) if is_rank(pid)), key=number_of)
 
 
 def tell(pid, number):
@@ -65,12 +75,12 @@ def kill_worker(life, draw):
     if len(ranks) < 2:
         return "killed nobody: not started"
     rank = draw.randrange(1, len(ranks))
-    return f"killed rank {rank}" if tell(ranks[rank], signal.SIGKILL) else "killed nobody: ended"
+    return f"killed a worker: rank {rank}" if tell(ranks[rank], signal.SIGKILL) else "killed nobody: ended"
 
 
 def kill_coordinator(life, _draw):
     ranks = ranks_of(life)
-    return "killed rank 0" if ranks and tell(ranks[0], signal.SIGKILL) else "killed nobody: ended"
+    return "killed the coordinator" if ranks and tell(ranks[0], signal.SIGKILL) else "killed nobody: ended"
 
 
 def kill_everyone(life, _draw):
@@ -78,16 +88,21 @@ def kill_everyone(life, _draw):
     return "killed all"
 
 
-def pause(life, draw):
+def pause(life, draw, longest=1.5):
     """A rank stands still for a while, as on a slow disk or a machine that swaps."""
     ranks = ranks_of(life)
     if not ranks:
         return "paused nobody: not started"
-    rank, seconds = draw.randrange(len(ranks)), draw.uniform(0.01, 1.5)
+    rank, seconds = draw.randrange(len(ranks)), draw.uniform(0.01, longest)
     tell(ranks[rank], signal.SIGSTOP)
     time.sleep(seconds)
     tell(ranks[rank], signal.SIGCONT)
-    return f"paused rank {rank} for {seconds:.2f} s"
+    return f"paused: rank {rank} for {seconds:.2f} s"
+
+
+def hang(life, draw):
+    """Longer than the others wait where they watch each other closely."""
+    return pause(life, draw, longest=4)
 
 
 def stop(life, draw):
@@ -126,7 +141,7 @@ def fill_disk(life, draw):
 
 
 FAULTS = {fault.__name__: fault for fault in (nothing, kill_worker, kill_coordinator, kill_everyone,
-                                              pause, stop, save, fill_disk)}
+                                              pause, hang, stop, save, fill_disk)}
 
 
 def damage(run, draw):

@@ -5,8 +5,9 @@
 
 Every run draws its rules and its number of ranks, then lives up to three times. In each life something
 befalls it (faults.py): a rank or all are killed, one stands still, signals come, the disk fills up; between
-two lives a file of the newest snapshot may be damaged. It must never hang, never lose a snapshot that was
-whole, resume each time, and end with the bits of a run that was left alone. A run that fails is named by
+two lives a file of the newest snapshot may be damaged. In some lives the launcher lets the others live when a
+rank dies: then they go on, and what the lost one had is missing. It must never hang, never lose a snapshot that was
+whole, resume each time, and, where nobody was lost, end with the bits of a run that was left alone. A run that fails is named by
 its number: --seed and --only repeat it.
 """
 
@@ -28,6 +29,7 @@ STEPS, EXPERTS = 90, 5
 PATIENCE_S = 90  # for one life; it takes two seconds on an idle machine
 SETS = [f"run.steps={STEPS}", "model.layers=10", f"population.experts={EXPERTS}", "evolution.judge=10",
         "snapshot.every=10", "snapshot.keep=3", "run.log=1"]
+WATCHFUL = ["faults.heartbeat=0.2", "faults.deadline=1.5"]
 RULES = {
     "default": [],
     "every operator": EVERY_OPERATOR,
@@ -65,13 +67,14 @@ def verify(run):
     return json.loads(done.stdout)
 
 
-def fault_codes(fault):
-    """Exit codes that a life may end with: mpirun gives that of the first rank that failed, or 1."""
-    if fault in (faults.nothing, faults.pause, faults.save):
+def fault_codes(fault, recovers):
+    """Exit codes that a life may end with: mpirun gives that of the first rank that failed, or 1. Where
+    others live on, whoever stands still is lost."""
+    if recovers:
+        return {0, 1, 3, 5, 143, 130, -9}
+    if fault in (faults.nothing, faults.pause, faults.hang, faults.save):
         return {0}
-    if fault is faults.fill_disk:
-        return {0, 3}
-    return {0, 1, 5, 137, 143, 130, -9}
+    return {0, 3} if fault is faults.fill_disk else {0, 1, 5, 137, 143, 130, -9}
 
 
 class Run:
@@ -90,16 +93,18 @@ class Run:
     def newest(self):
         return verify(self.out)["newest_good"] if (self.out / "config.yaml").exists() else -1
 
-    def live(self, fault):
+    def live(self, fault, recovers):
         """From the newest snapshot, or from nothing, until it ends. Returns its exit code."""
         resume = (self.out / "snapshots").exists()
-        line = command(self.place.config, self.out, [*SETS, *RULES[self.rules]], resume, self.ranks)
+        sets = [*SETS, *RULES[self.rules], *(WATCHFUL if recovers else [])]
+        line = command(self.place.config, self.out, sets, resume, self.ranks)
+        environment = {**ENVIRONMENT, "OMPI_MCA_orte_enable_recovery": str(int(recovers))}
         with (self.place.dir / "output.txt").open("w+") as output:
-            life = subprocess.Popen(line, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT)
+            life = subprocess.Popen(line, env=environment, stdout=output, stderr=subprocess.STDOUT)
             try:
                 if fault is not faults.nothing:
                     faults.wait_for_start(life, self.draw, self.place.whole(self.rules)[1])
-                    self.told.append(fault(life, self.draw))
+                    self.told.append(fault(life, self.draw) + (" (others live on)" if recovers else ""))
                 life.wait(PATIENCE_S)
             except subprocess.TimeoutExpired as error:
                 raise Wrong(f"hangs; processes {faults.ranks_of(life)}") from error
@@ -121,8 +126,9 @@ class Run:
     def disturbed_life(self):
         before = self.newest()
         fault = faults.FAULTS[self.draw.choice(sorted(faults.FAULTS))]
-        code = self.live(fault)
-        if code not in fault_codes(fault):
+        recovers = self.draw.random() < 0.4
+        code = self.live(fault, recovers)
+        if code not in fault_codes(fault, recovers):
             raise Wrong(f"exit code {code}")
         if not (self.out / "config.yaml").exists():  # it has not begun
             return
@@ -133,18 +139,21 @@ class Run:
             self.told.append(words)
 
     def last_life(self):
-        code = self.live(faults.nothing)
+        code = self.live(faults.nothing, recovers=False)
         if code != 0:
             raise Wrong(f"exit code {code}")
+        if findings := verify(self.out)["findings"]:
+            raise Wrong(f"verify finds {findings}")
+        if len(events(self.out, "end")) < 1:
+            raise Wrong("the end is not recorded")
+        if events(self.out, "lost"):
+            self.told.append("lost")
+            return
         whole = self.place.whole(self.rules)[0]
         if different := differences(whole, self.out, STEPS, EXPERTS):
             raise Wrong(f"other bits than a run that was left alone: {different[:5]}")
         if judgings(whole) != judgings(self.out):
             raise Wrong("judged otherwise than a run that was left alone")
-        if len(events(self.out, "end")) < 1:
-            raise Wrong("the end is not recorded")
-        if findings := verify(self.out)["findings"]:
-            raise Wrong(f"verify finds {findings}")
 
     def go(self):
         for _ in range(self.draw.randrange(1, 4)):

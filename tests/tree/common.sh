@@ -17,6 +17,6 @@ c_files() {
 }
 
 shell_files() {
-    printf '%s\n' quickstart check .ci/run
+    printf '%s\n' quickstart check .ci/run slurm/train.sbatch
     find scripts tests bench -name '*.sh' | LC_ALL=C sort
 }

@@ -7,7 +7,8 @@ import sys
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 
 SCALARS = ["config/config.h"]  # what a decision may depend on
-LEDGER = ["evo/plan.h", "evo/select.h", "evo/cadence.h", "evo/live.h", "evo/ledger.h", "evo/protocol.h"]
+LEDGER = ["evo/plan.h", "evo/select.h", "evo/cadence.h", "evo/live.h", "evo/ledger.h", "evo/owners.h",
+          "evo/protocol.h"]
 MODEL = ["model/params.h", "model/expert.h", "model/gpt.h", "model/decoder.h", "model/flops.h"]
 DATA = ["data/data.h", "data/tokenize.h", "data/tokenizer.h"]
 SNAPSHOT = ["snapshot/index.h", "snapshot/interchange.h", "snapshot/shard.h",
@@ -34,6 +35,7 @@ ALLOWED = [
     ("evo/live.", SCALARS + LEDGER + [ALONE]),
     ("evo/plan.", SCALARS + LEDGER + [ALONE]),
     ("evo/select.", SCALARS + LEDGER + [ALONE]),
+    ("evo/owners.", [ALONE]),
     ("evo/ledger.", SCALARS + LEDGER + [ALONE]),
     ("evo/protocol.", SCALARS + LEDGER + [ALONE]),
     ("evo/", SCALARS + KERNELS + MODEL),

@@ -7,15 +7,16 @@ import sys
 
 MAX_FILE, MAX_MAIN, MAX_FUNCTION = 500, 120, 60
 CODE = (".c", ".h", ".cu", ".cuh", ".cpp")
-FOLDERS = ["src", "analysis", "cmake", "docs", "tests", "scripts", "configs", "bench", ".ci", "."]
-TEXT = {".c", ".h", ".cu", ".cuh", ".cpp", ".cmake", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".css", ".json", ""}
+FOLDERS = ["src", "analysis", "cmake", "docs", "tests", "scripts", "configs", "slurm", "bench", ".ci", "."]
+TEXT = {".c", ".h", ".cu", ".cuh", ".cpp", ".cmake", ".py", ".sh", ".md", ".yaml", ".txt", ".cff", ".css", ".json", ".sbatch", ""}
+NOT_TEXT = {"__pycache__", "corpus"}  # what fuzzers begin with is any bytes
 
 
 def text_files(root):
     for folder in FOLDERS:
         base = root / folder
         for path in sorted(base.glob("*") if folder == "." else base.rglob("*")):
-            if path.is_file() and path.suffix in TEXT and "__pycache__" not in path.parts:
+            if path.is_file() and path.suffix in TEXT and not NOT_TEXT & set(path.parts):
                 yield path
 
 

@@ -176,7 +176,7 @@ static void planned_to_the_byte(void **state)
         const struct gpt_shape shape = config_shape(&c);
         struct param_table *table = NULL;
         OK(param_table_create(&shape, &table));
-        const struct memory m = memory_of(&c, table, (struct memory_place){0, 1, 1, true});
+        const struct memory m = memory_of(&c, table, (struct memory_place){0, 1, 1, true, 0});
         const int64_t foretold = memory_total(&m, MEMORY_DEVICE) - m.bytes[MEMORY_CONTEXT];
         run(&c, table);
         print_message("%s: %lld bytes foretold, %zu allocated\n", shapes[i].name,
@@ -200,8 +200,8 @@ static void kinds(void **state)
     c.population.experts = 4;
     c.evolution.recombine = true;
     (void)strcpy(c.transport, "mpi");
-    const struct memory gpu = memory_of(&c, table, (struct memory_place){1, 2, 1, true});
-    const struct memory cpu = memory_of(&c, table, (struct memory_place){1, 2, 1, false});
+    const struct memory gpu = memory_of(&c, table, (struct memory_place){1, 2, 1, true, 0});
+    const struct memory cpu = memory_of(&c, table, (struct memory_place){1, 2, 1, false, 0});
     int64_t all = 0;
     for (int i = 0; i < MEMORY_ITEMS; i++)
         all += gpu.bytes[i];
@@ -213,7 +213,7 @@ static void kinds(void **state)
     assert_true(gpu.bytes[MEMORY_STAGE] > 0);
     assert_true(memory_peak(&gpu) < memory_peak(&cpu));
     (void)strcpy(c.transport, "auto");
-    const struct memory by_nccl = memory_of(&c, table, (struct memory_place){1, 2, 1, true});
+    const struct memory by_nccl = memory_of(&c, table, (struct memory_place){1, 2, 1, true, 0});
     assert_true(by_nccl.bytes[MEMORY_NCCL] > 0);
     assert_true(by_nccl.bytes[MEMORY_STAGE] < gpu.bytes[MEMORY_STAGE]);
     param_table_destroy(&table);

@@ -122,6 +122,13 @@ static enum shoal_status cpu_sync(struct device *dev)
     return SHOAL_OK;
 }
 
+static enum shoal_status cpu_swap(struct device *dev, void *slab, void *out, const void *in,
+                                  size_t bytes)
+{
+    if (out) SHOAL_TRY(cpu_copy(dev, out, slab, bytes));
+    return in ? cpu_copy(dev, slab, in, bytes) : SHOAL_OK;
+}
+
 /* Whatever was queued is done. */
 static enum shoal_status cpu_mark(struct device *dev, int mark)
 {
@@ -189,6 +196,8 @@ const struct kernel_ops cpu_ops = {
     .free_pinned = cpu_free,
     .put = cpu_copy,
     .get = cpu_copy,
+    .swap = cpu_swap,
+    .swap_wait = cpu_sync,
     .mark = cpu_mark,
     .reach = cpu_mark,
     .beside_begin = cpu_sync,
@@ -203,12 +212,7 @@ const struct kernel_ops cpu_ops = {
     .convert = cpu_convert,
     .embed = cpu_embed,
     .embed_grad = cpu_embed_grad,
-    .matmul = cpu_matmul,
-    .matmul_residual = cpu_matmul_residual,
-    .matmul_gelu = cpu_matmul_gelu,
-    .matmul_grad_x = cpu_matmul_grad_x,
-    .matmul_gelu_grad_x = cpu_matmul_gelu_grad_x,
-    .matmul_grad_w = cpu_matmul_grad_w,
+    .gemm = cpu_gemm,
     .norm = cpu_norm,
     .norm_grad = cpu_norm_grad,
     .gelu = cpu_gelu,
@@ -228,4 +232,6 @@ const struct kernel_ops cpu_ops = {
     .crossover = cpu_crossover,
     .mutate = cpu_mutate,
     .axpby = cpu_axpby,
+    .pack = cpu_pack,
+    .unpack = cpu_unpack,
 };

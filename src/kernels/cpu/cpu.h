@@ -65,18 +65,7 @@ enum shoal_status cpu_embed(struct device *dev, struct view out, struct view tok
                             struct view wte, struct view wpe);
 enum shoal_status cpu_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                  struct view dout, struct view tokens);
-enum shoal_status cpu_matmul(struct device *dev, struct view out, struct view x, struct view w,
-                             struct view bias);
-enum shoal_status cpu_matmul_residual(struct device *dev, struct view sum, struct view residual,
-                                      struct view x, struct view w, struct view bias);
-enum shoal_status cpu_matmul_gelu(struct device *dev, struct view out, struct view pre,
-                                  struct view x, struct view w, struct view bias);
-enum shoal_status cpu_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                    struct view w);
-enum shoal_status cpu_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
-                                         struct view w, struct view pre);
-enum shoal_status cpu_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                    struct view dout, struct view x, bool accumulate);
+enum shoal_status cpu_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d);
 enum shoal_status cpu_norm(struct device *dev, struct view out, struct view mean, struct view rstd,
                            struct view x, struct view gain, struct view bias, float eps);
 enum shoal_status cpu_norm_grad(struct device *dev, struct view dx, struct view dx16,
@@ -114,40 +103,17 @@ enum shoal_status cpu_crossover(struct device *dev, float *x, const float *attra
                                 int64_t cols, float rate, int by, struct rng_key key);
 enum shoal_status cpu_mutate(struct device *dev, float *x, const float *m, const float *v,
                              int64_t n, struct mutate_args a);
+enum shoal_status cpu_pack(struct device *dev, void *packed, float *lost, const float *x,
+                           const float *base, int64_t n, enum packing p);
+enum shoal_status cpu_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                             enum packing p, float alpha, float beta);
 enum shoal_status cpu_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
                             float beta);
 
-/* gemm.c: row-major matrix products, each with what is done to the product before it is stored. */
-enum gemm_kind {
-    GEMM_NT, /* a (m, k) . b (n, k)^T */
-    GEMM_NN, /* a (m, k) . b (k, n) */
-    GEMM_TN  /* a (k, m)^T . b (k, n) */
-};
-/* p is the product plus the bias, if there is one. */
-enum gemm_epilogue {
-    GEMM_STORE,     /* c = p */
-    GEMM_ADD,       /* c (f32) += p */
-    GEMM_RESIDUAL,  /* c (f32) = aux (f32) + p; c may be aux */
-    GEMM_GELU,      /* aux = p, c = GELU(p); aux has c's type */
-    GEMM_GELU_GRAD, /* c = p * GELU'(aux); aux has c's type */
-};
-struct gemm {
-    int64_t m, n, k;
-    enum gemm_kind kind;
-    enum dtype in, out; /* of a and b; of c */
-    enum gemm_epilogue epilogue;
-};
-struct gemm_data {
-    void *c; /* (m, n) */
-    const void *a, *b;
-    const float *bias; /* (n), or NULL; kinds NT and NN only */
-    void *aux;         /* (m, n), or NULL where the epilogue has none */
-    float *a_sums;     /* (m) += sums of a over k, or NULL; kind TN only: the gradient of a bias */
-};
+/* gemm.c */
 enum shoal_status gemm_cache_create(struct gemm_cache **out);
 void gemm_cache_destroy(struct gemm_cache **cache);
 /* Instruction set oneDNN uses: "avx512_core_bf16". */
 const char *gemm_isa_name(void);
 /* Whether this processor multiplies bf16 in matrix registers (AMX). */
 bool gemm_has_matrices16(void);
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d);

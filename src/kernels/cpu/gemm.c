@@ -17,7 +17,7 @@ static enum shoal_status finish(struct device *dev, const struct gemm *g, const 
     return SHOAL_OK;
 }
 
-enum shoal_status gemm_run(struct device *dev, const struct gemm *g, const struct gemm_data *d)
+enum shoal_status cpu_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d)
 {
     if (g->in == DTYPE_F32 || !cpu_of(dev)->matrices16) return gemm_tiles_run(dev, g, d);
     const bool onto_c = g->epilogue == GEMM_ADD || (g->epilogue == GEMM_RESIDUAL && d->aux == d->c);

@@ -4,6 +4,8 @@
 #include "base/memory.h"
 #include "kernels/cuda/beside.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graph.h"
+#include "kernels/cuda/swap.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
@@ -12,7 +14,7 @@ static const char *advice(cudaError_t code)
 {
     switch (code) {
     case cudaErrorMemoryAllocation:
-        return "a smaller train.micro_batch or train.recompute needs less memory";
+        return "a smaller train.micro_batch, train.recompute or population.park: on needs less";
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
         return "build with CMAKE_CUDA_ARCHITECTURES for this device";
@@ -20,6 +22,9 @@ static const char *advice(cudaError_t code)
     case cudaErrorMisalignedAddress:
     case cudaErrorLaunchFailure:
         return "compute-sanitizer shows the kernel at fault; nothing can be computed until restart";
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+        return "train.graph: false does without";
     default:
         return "see nvidia-smi for the device's state";
     }
@@ -108,6 +113,7 @@ static enum shoal_status describe(struct cuda_device *cuda)
                    "cuda:%d, %.60s, %.1f GB, compute capability %d.%d", cuda->index, p.name,
                    (double)p.totalGlobalMem * 1e-9, p.major, p.minor);
     write_identity(cuda->base.identity, &p);
+    cuda->base.memory_bytes = (int64_t)p.totalGlobalMem;
     return SHOAL_OK;
 }
 
@@ -122,6 +128,7 @@ static enum shoal_status acquire(struct cuda_device *cuda)
         TRY_CUDA(cudaEventCreateWithFlags(&cuda->mark[m],
                                           cudaEventDisableTiming | cudaEventBlockingSync));
     SHOAL_TRY(beside_open(&cuda->beside));
+    SHOAL_TRY(swap_open(&cuda->swap));
     return gemm_plans_create(&cuda->gemms);
 }
 
@@ -130,6 +137,7 @@ static void cuda_close(struct device *dev)
     struct cuda_device *const cuda = cuda_of(dev);
     (void)cudaSetDevice(cuda->index);
     gemm_plans_destroy(&cuda->gemms);
+    swap_close(&cuda->swap);
     beside_close(&cuda->beside);
     if (cuda->scratch) (void)cudaFree(cuda->scratch);
     if (cuda->workspace) (void)cudaFree(cuda->workspace);
@@ -175,7 +183,7 @@ static enum shoal_status allocate(struct device *dev, size_t bytes, const char *
         return SHOAL_FAIL(
             SHOAL_ENOMEM,
             "no device memory for %s: %.2f GB wanted, %.2f of %.2f GB left; a smaller "
-            "train.micro_batch or train.recompute needs less",
+            "train.micro_batch, train.recompute or population.park: on needs less",
             what, (double)bytes * 1e-9, (double)left * 1e-9, (double)all * 1e-9);
     }
     TRY_CUDA(code);
@@ -241,22 +249,23 @@ static enum shoal_status move(struct device *dev, void *dst, const void *src, si
     return SHOAL_OK;
 }
 
-/* Waits, so that the caller may change what it handed over, pinned memory included. */
+/* Waits, so that the caller may change what it handed over, pinned memory included. CUDA sees by
+ * the pointers where a slab lies. */
 static enum shoal_status cuda_upload(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyHostToDevice));
+    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDefault));
     return cuda_sync(dev);
 }
 
 static enum shoal_status cuda_download(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDeviceToHost));
+    SHOAL_TRY(move(dev, dst, src, bytes, cudaMemcpyDefault));
     return cuda_sync(dev);
 }
 
 static enum shoal_status cuda_copy(struct device *dev, void *dst, const void *src, size_t bytes)
 {
-    return move(dev, dst, src, bytes, cudaMemcpyDeviceToDevice);
+    return move(dev, dst, src, bytes, cudaMemcpyDefault);
 }
 
 static enum shoal_status cuda_put(struct device *dev, void *dst, const void *pinned, size_t bytes)
@@ -300,8 +309,14 @@ const struct kernel_ops cuda_ops = {
     .free_pinned = cuda_free_pinned,
     .put = cuda_put,
     .get = cuda_get,
+    .swap = cuda_swap,
+    .swap_wait = cuda_swap_wait,
     .mark = cuda_mark,
     .reach = cuda_reach,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .piece_free = cuda_piece_free,
     .beside_begin = cuda_beside_begin,
     .beside_end = cuda_beside_end,
     .fetch = cuda_fetch,
@@ -314,12 +329,7 @@ const struct kernel_ops cuda_ops = {
     .convert = cuda_convert,
     .embed = cuda_embed,
     .embed_grad = cuda_embed_grad,
-    .matmul = cuda_matmul,
-    .matmul_residual = cuda_matmul_residual,
-    .matmul_gelu = cuda_matmul_gelu,
-    .matmul_grad_x = cuda_matmul_grad_x,
-    .matmul_gelu_grad_x = cuda_matmul_gelu_grad_x,
-    .matmul_grad_w = cuda_matmul_grad_w,
+    .gemm = cuda_gemm,
     .norm = cuda_norm,
     .norm_grad = cuda_norm_grad,
     .gelu = cuda_gelu,
@@ -339,4 +349,6 @@ const struct kernel_ops cuda_ops = {
     .crossover = cuda_crossover,
     .mutate = cuda_mutate,
     .axpby = cuda_axpby,
+    .pack = cuda_pack,
+    .unpack = cuda_unpack,
 };

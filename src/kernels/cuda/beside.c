@@ -79,8 +79,9 @@ static enum shoal_status move(struct device *dev, enum beside_queue q, void *dst
                               size_t bytes, int slot)
 {
     struct beside *const b = &cuda_of(dev)->beside;
+    /* what is fetched may lie in pinned memory itself */
     const enum cudaMemcpyKind kind =
-        q == BESIDE_FETCHES ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice;
+        q == BESIDE_FETCHES ? cudaMemcpyDefault : cudaMemcpyHostToDevice;
     TRY_CUDA(cudaSetDevice(cuda_of(dev)->index));
     TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, kind, b->queue[q]));
     TRY_CUDA(cudaEventRecord(b->slot[slot], b->queue[q]));

@@ -24,6 +24,14 @@ struct beside {
     cudaEvent_t slot[DEVICE_SLOTS];
 };
 
+/* Queues of slabs that leave the device and that come to it; swap.c. */
+enum swap_queue { SWAP_LEAVES, SWAP_COMES, SWAP_QUEUES };
+struct swap {
+    cudaStream_t queue[SWAP_QUEUES];
+    cudaEvent_t queued[SWAP_QUEUES]; /* all that waits for them waits for */
+    cudaEvent_t computed;            /* all that they wait for */
+};
+
 struct cuda_device {
     struct device base;
     int index; /* among the visible devices */
@@ -34,6 +42,7 @@ struct cuda_device {
     double *total;   /* pinned host memory: where a sum arrives */
     cudaEvent_t mark[DEVICE_MARKS];
     struct beside beside;
+    struct swap swap;
     struct gemm_plans *gemms; /* cuBLASLt's handle and one plan per product met */
 };
 
@@ -72,18 +81,7 @@ enum shoal_status cuda_embed(struct device *dev, struct view out, struct view to
                              struct view wte, struct view wpe);
 enum shoal_status cuda_embed_grad(struct device *dev, struct view dwte, struct view dwpe,
                                   struct view dout, struct view tokens);
-enum shoal_status cuda_matmul(struct device *dev, struct view out, struct view x, struct view w,
-                              struct view bias);
-enum shoal_status cuda_matmul_residual(struct device *dev, struct view sum, struct view residual,
-                                       struct view x, struct view w, struct view bias);
-enum shoal_status cuda_matmul_gelu(struct device *dev, struct view out, struct view pre,
-                                   struct view x, struct view w, struct view bias);
-enum shoal_status cuda_matmul_grad_x(struct device *dev, struct view dx, struct view dout,
-                                     struct view w);
-enum shoal_status cuda_matmul_gelu_grad_x(struct device *dev, struct view dpre, struct view dout,
-                                          struct view w, struct view pre);
-enum shoal_status cuda_matmul_grad_w(struct device *dev, struct view dw, struct view dbias,
-                                     struct view dout, struct view x, bool accumulate);
+enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d);
 enum shoal_status cuda_norm(struct device *dev, struct view out, struct view mean, struct view rstd,
                             struct view x, struct view gain, struct view bias, float eps);
 enum shoal_status cuda_norm_grad(struct device *dev, struct view dx, struct view dx16,
@@ -121,5 +119,9 @@ enum shoal_status cuda_crossover(struct device *dev, float *x, const float *attr
                                  int64_t cols, float rate, int by, struct rng_key key);
 enum shoal_status cuda_mutate(struct device *dev, float *x, const float *m, const float *v,
                               int64_t n, struct mutate_args a);
+enum shoal_status cuda_pack(struct device *dev, void *packed, float *lost, const float *x,
+                            const float *base, int64_t n, enum packing p);
+enum shoal_status cuda_unpack(struct device *dev, float *out, const void *packed, int64_t n,
+                              enum packing p, float alpha, float beta);
 enum shoal_status cuda_axpby(struct device *dev, float *out, const float *x, int64_t n, float alpha,
                              float beta);

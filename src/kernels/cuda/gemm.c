@@ -38,7 +38,6 @@ struct gemm_plan {
 struct gemm_plans {
     cublasLtHandle_t handle;
     struct gemm_plan *first;
-    int count;
 };
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -87,11 +86,6 @@ enum shoal_status gemm_plans_create(struct gemm_plans **out)
     SHOAL_TRY(mem_alloc(sizeof **out, "matrix product plans", out));
     TRY_CUBLAS(cublasLtCreate(&(*out)->handle));
     return SHOAL_OK;
-}
-
-int gemm_plans_count(const struct gemm_plans *plans)
-{
-    return plans->count;
 }
 
 /* ---- describing a product to cuBLASLt -------------------------------------------------------- */
@@ -307,7 +301,6 @@ static enum shoal_status plan_get(struct gemm_plans *plans, const struct gemm *g
         SHOAL_TRY(plan_make(plans, &key, bias, d->aux, &p));
         p->next = plans->first;
         plans->first = p;
-        plans->count++;
     }
     *out = p;
     return SHOAL_OK;
@@ -356,7 +349,8 @@ static enum shoal_status typed_bias(struct device *dev, const struct gemm *g, co
                         view_make(exact, DTYPE_F32, g->n, 1));
 }
 
-enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d)
+static enum shoal_status product(struct device *dev, const struct gemm *g,
+                                 const struct gemm_data *d)
 {
     const struct gemm_plan *p;
     const void *bias;
@@ -366,4 +360,13 @@ enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const stru
     if (p->mode != PLAN_FUSED) return run_split(dev, p, g, d);
     SHOAL_TRY(set_pointers(p, bias, d->aux));
     return multiply(dev, p, d, d->c);
+}
+
+/* The gradient of a bias is a sum of columns of its own: cuBLASLt's would not be added to what is
+ * there. */
+enum shoal_status cuda_gemm(struct device *dev, const struct gemm *g, const struct gemm_data *d)
+{
+    SHOAL_TRY(product(dev, g, d));
+    if (!d->a_sums) return SHOAL_OK;
+    return cuda_add_column_sums(dev, d->a_sums, d->a, g->in == DTYPE_BF16, g->k, g->m);
 }
