@@ -8,7 +8,7 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
 # shellcheck disable=SC2034
 SLURM_PACKAGES=(slurm-wlm munge)
 # shellcheck disable=SC2034
-CHECK_PACKAGES=(clang libclang-rt-dev clang-format shellcheck python3-venv "${SLURM_PACKAGES[@]}")
+CHECK_PACKAGES=(clang libclang-rt-dev clang-format hdf5-tools shellcheck python3-venv "${SLURM_PACKAGES[@]}")
 
 say() { printf '%s\n' "$*"; }
 

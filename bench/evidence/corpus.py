@@ -58,12 +58,15 @@ def blocks(path: pathlib.Path) -> list[Document]:
 
 
 def write_shard(path: pathlib.Path, documents: Iterable[bytes]) -> int:
-    """Documents as one shard of bytes, in llm.c's format. Returns the number of tokens."""
+    """Documents as one shard of bytes, in llm.c's format. Returns the number of tokens. The file is replaced
+    whole: runs that another process has begun may have the old one mapped."""
     marked = b"".join(bytes([BEGIN_DOCUMENT]) + text for text in documents)
     header = np.zeros(HEADER_INTS, "<i4")
     header[:3] = MAGIC, VERSION, len(marked)
     tokens = np.frombuffer(marked, np.uint8).astype("<u2")
-    path.write_bytes(header.tobytes() + tokens.tobytes())
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(header.tobytes() + tokens.tobytes())
+    temporary.replace(path)
     return len(marked)
 
 

@@ -35,7 +35,7 @@ static void hear_all(struct comm *c, int numbers)
         size_t bytes = 0;
         int worker = -1;
         bool got = false;
-        assert_int_equal(comm_hear(c, record, &bytes, &worker, 10, &got), SHOAL_OK);
+        assert_int_equal(comm_hear(c, record, &bytes, &worker, 60, &got), SHOAL_OK);
         assert_true(got);
         assert_int_equal(bytes, sizeof note);
         memcpy(&note, record, sizeof note);

@@ -47,7 +47,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 program=$build/tests/fuzz/fuzz_$target
 [ -x "$program" ] || die "$program is not built: cmake --preset fuzz && cmake --build build-fuzz"
 # A request for more memory than any of the inputs can be worth is a finding.
-limits=(-malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=20)
+limits=(-malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=60)
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=quarantine_size_mb=32
 
 if [ -n "$replay" ]; then

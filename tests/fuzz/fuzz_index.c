@@ -8,12 +8,14 @@
 
 struct places {
     char run[SHOAL_MAX_PATH], good[SHOAL_MAX_PATH], index[SHOAL_MAX_PATH];
+    char secret[SHOAL_MAX_PATH], placed[SHOAL_MAX_PATH];
 };
 
 static void prepare(struct places *p)
 {
     made_run(fuzz_path(p->run, "run"));
-    made_shard(fuzz_path(p->good, "run/snapshots/" FUZZ_SECRET_H5), FUZZ_SECRET);
+    made_shard(fuzz_path(p->secret, "secret-as-made.h5"), FUZZ_SECRET);
+    fuzz_path(p->placed, "run/snapshots/" FUZZ_SECRET_H5);
     fuzz_must(run_index_path(p->index, p->run, MADE_STEP) == SHOAL_OK, "a path");
     made_copy(fuzz_path(p->good, "good.h5"), p->index);
 }
@@ -45,9 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     static struct places p;
     struct fuzz_input in = {data, n};
     if (!p.run[0]) prepare(&p);
+    made_copy(p.placed, p.secret); /* anew: edits may lead there too */
     made_copy(p.index, p.good);
     const unsigned way = (unsigned)fuzz_take(&in, 1) % 4;
-    h5_edit(p.index, &in);
+    if (!h5_edit(p.index, &in)) return 0;
     if (way == 0) read_index(p.index);
     if (way == 1) resolve(&p);
     if (way == 2) verify_all(p.index);

@@ -4,15 +4,23 @@
 #include "fuzz/h5_edit.h"
 #include "fuzz/made.h"
 
-static void prepare(char path[SHOAL_MAX_PATH])
+static void prepare(char good[SHOAL_MAX_PATH])
 {
-    enum { SECRETS = 4096 };
-    static float secret[SECRETS];
+    char path[SHOAL_MAX_PATH];
+    made_shard(fuzz_path(path, "secret-as-made.h5"), FUZZ_SECRET);
+    made_shard(fuzz_path(good, "good.h5"), 0.5f);
+}
+
+/* Anew for each input: edits may lead there too. */
+static void place_secrets(void)
+{
+    enum { SECRETS = 1024 };
+    float secret[SECRETS];
+    char path[SHOAL_MAX_PATH], made[SHOAL_MAX_PATH];
     for (int i = 0; i < SECRETS; i++)
         secret[i] = FUZZ_SECRET;
     fuzz_file(fuzz_path(path, FUZZ_SECRET_BYTES), secret, sizeof secret);
-    made_shard(fuzz_path(path, FUZZ_SECRET_H5), FUZZ_SECRET);
-    made_shard(fuzz_path(path, "good.h5"), 0.5f);
+    made_copy(fuzz_path(path, FUZZ_SECRET_H5), fuzz_path(made, "secret-as-made.h5"));
 }
 
 /* As `shoal eval` does: a model of the size that the file says. */
@@ -64,9 +72,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct fuzz_input in = {data, n};
     char path[SHOAL_MAX_PATH];
     if (!good[0]) prepare(good);
+    place_secrets();
     made_copy(fuzz_path(path, "edited.h5"), good);
     const unsigned way = (unsigned)fuzz_take(&in, 1) % 4;
-    h5_edit(path, &in);
+    if (!h5_edit(path, &in)) return 0;
     if (way == 0) read_weights(path);
     if (way == 1) read_expert(path);
     if (way == 2) read_past(path);

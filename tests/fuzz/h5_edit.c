@@ -1,11 +1,12 @@
 #include "fuzz/h5_edit.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "fuzz/h5_edit_impl.h"
 #include "snapshot/header.h"
 #include "snapshot/seal.h"
 
-enum { EDITS = 4 };
+enum { EDITS = 4, MOST_BYTES = 4 << 20 };
 
 static herr_t note_name(hid_t group, const char *name, const H5L_info_t *info, void *out)
 {
@@ -143,7 +144,7 @@ static void edit_once(const struct h5_edit *e, struct fuzz_input *in)
     }
 }
 
-void h5_edit(const char *path, struct fuzz_input *in)
+bool h5_edit(const char *path, struct fuzz_input *in)
 {
     static struct h5_edit e;
     (void)H5dont_atexit();
@@ -160,5 +161,8 @@ void h5_edit(const char *path, struct fuzz_input *in)
     for (int i = 0; i < EDITS && in->left > 0; i++)
         edit_once(&e, in);
     (void)H5Fclose(e.file);
+    struct stat file;
+    if (stat(path, &file) != 0 || file.st_size > MOST_BYTES) return false;
     fuzz_must(seal_write(path) == SHOAL_OK, "a seal");
+    return true;
 }

@@ -9,5 +9,5 @@
 
 /* Open the file at path and do to it what the input says: attributes, datasets and links are
  * removed and replaced by others of any type, shape, storage, filter and target. Then seal it
- * again. */
-void h5_edit(const char *path, struct fuzz_input *in);
+ * again. false: it became so large that reading it would be all that is tried. */
+bool h5_edit(const char *path, struct fuzz_input *in);

@@ -98,6 +98,9 @@ def shard_state(path):
                 take(group, file[group])
         for key in ("expert", "step", "tokens", "fitness", "parent"):
             state["@" + key] = np.asarray(file.attrs[key]).tobytes()
+        if "history/tensors" in file:
+            file["history/tensors"].visititems(take)
+            take("norms", file["history/tensors"])
         rows = file["history/judgings"][()]
         if "history/lineage" in file:
             state["lineage"] = file["history/lineage"][()].tobytes()

@@ -43,15 +43,78 @@ static void test_round_trip(void **state)
     assert_int_equal(index.workers, 2);
     assert_true(index.time_s == 12.5);
     const struct standing *s = &index.standing;
-    assert_true(s->step == 8 && s->best == 3 && s->round_done == 1 && s->judged_step == 8 &&
+    assert_true(s->step == 8 && s->best == 3 && s->round_done == 1 && s->judged_step == 7 &&
                 s->best_fitness == 2.0);
-    assert_true(s->champion == 3 && s->champion_step == 8 && s->champion_fitness == 2.0);
+    assert_true(s->champion == 3 && s->champion_step == 7 && s->champion_fitness == 2.0);
     assert_true(s->live.word[0] == 5 && s->live.word[1] == 0);
     assert_int_equal(index.n_judgings, 3);
     const struct judging *j = index.judgings;
     assert_true(j[0].step == 0 && j[0].time_s == 0.5 && j[0].best == 3 && j[0].fitness[3] == 5.0);
     assert_true(j[1].step == 4 && j[1].best == -1 && isinf(j[1].fitness[2]));
     assert_true(isnan(j[1].fitness[0]) && isnan(j[2].fitness[1]) && j[2].fitness[3] == 2.0);
+    index_free(&index);
+}
+
+/* An index as it is read, of three experts and their mean, which becomes one of `experts`. */
+static void read_and_grow(struct world *w, const char *run, int experts, enum grow_mode how,
+                          struct snapshot_index *index)
+{
+    struct config c = w->config;
+    c.population.experts = experts;
+    c.population.grow = how;
+    assert_int_equal(index_read(index_at(run, 8), index), SHOAL_OK);
+    assert_int_equal(index->stored, 3);
+    assert_null(index_beginner(index, 2));
+    assert_int_equal(index_grow(index, &c), SHOAL_OK);
+}
+
+/* In the last judging experts 0 and 2 are equal and 1 is not finite: nobody is made from it. */
+static void test_grow_by_clones(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "growing");
+    struct snapshot_index index, back;
+    run_write(w, run, 8, 3);
+    read_and_grow(w, run, 8, GROW_CLONE, &index);
+    assert_true(index.experts == 8 && index.members == 9 && index.stored == 3);
+    assert_int_equal(index.n_joined, 5);
+    for (int i = 0; i < 5; i++) {
+        const struct joined_row *row = index_beginner(&index, 3 + i);
+        assert_true(row->step == 8 && row->expert == 3 + i && row->parent == (i % 2 == 0 ? 0 : 2));
+    }
+    const struct judging *j = index.judgings;
+    assert_true(j[0].best == 8 && j[0].fitness[8] == 5.0 && j[0].fitness[2] == 5.75);
+    assert_true(isnan(j[0].fitness[3]) && isnan(j[0].fitness[7]) && j[1].best == -1);
+    assert_true(j[2].best == 8 && j[2].fitness[8] == 2.0 && isnan(j[2].fitness[1]));
+    assert_true(j[2].fitness[3] == j[2].fitness[0] && j[2].fitness[4] == j[2].fitness[2]);
+    assert_true(index.standing.best == 8 && index.standing.champion == 8);
+    assert_true(index.standing.live.word[0] == (5 | 0xF8));
+    assert_true(index.shards[2].age == 0 && index.shards[3].age == -1 && index.shards[7].age == -1);
+    /* As the run would write it next, and read it back. */
+    for (int k = 3; k < 8; k++)
+        index.shards[k].age = 0;
+    assert_int_equal(index_write(run, &index, NULL), SHOAL_OK);
+    assert_int_equal(index_read(index_at(run, 8), &back), SHOAL_OK);
+    assert_true(back.stored == 8 && back.n_joined == 5 && back.standing.champion == 8);
+    assert_memory_equal(back.joined, index.joined, 5 * sizeof *back.joined);
+    assert_null(index_beginner(&back, 7));
+    index_free(&index);
+    index_free(&back);
+}
+
+static void test_grow_anew(void **state)
+{
+    struct world *w = *state;
+    const char *run = world_path(w, "growing-anew");
+    struct snapshot_index index;
+    run_write(w, run, 8, 0);
+    read_and_grow(w, run, 4, GROW_INIT, &index);
+    assert_int_equal(index_beginner(&index, 3)->parent, -1);
+    assert_true(isnan(index.judgings[2].fitness[3]) && live_has(&index.standing.live, 3));
+    assert_true(index.standing.best == 0 && index.standing.champion == 0);
+    index_free(&index);
+    read_and_grow(w, run, 3, GROW_INIT, &index);
+    assert_true(index.n_joined == 0 && index.experts == 3 && index.shards != NULL);
     index_free(&index);
 }
 
@@ -309,6 +372,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_grow_by_clones),
+        cmocka_unit_test(test_grow_anew),
         cmocka_unit_test(test_no_judging_yet),
         cmocka_unit_test(test_latest_link),
         cmocka_unit_test(test_damaged_are_skipped),

@@ -170,7 +170,7 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
     double third[] = {2.5, NAN, 2.5, 2.5};
     if (best >= 0) third[best] = 2.0;
     struct judging judgings[] = {
-        {0, 0.5, 3, first}, {step / 2, 1.5, -1, second}, {step, 2.5, best, third}};
+        {0, 0.5, 3, first}, {step / 2, 1.5, -1, second}, {step - 1, 2.5, best, third}};
     struct shard_mark marks[EXPERTS] = {{0}};
     char path[SHOAL_MAX_PATH];
     for (int k = 0; k < EXPERTS; k++) {
@@ -187,10 +187,10 @@ void run_write_index(const struct world *w, const char *run, int64_t step, int b
         .standing = {.step = step,
                      .best = best,
                      .round_done = 1,
-                     .judged_step = step,
+                     .judged_step = step - 1, /* halted between two judgings */
                      .best_fitness = 2.0,
                      .champion = best,
-                     .champion_step = step,
+                     .champion_step = step - 1,
                      .champion_fitness = 2.0,
                      .live = {{5}}},
         .n_judgings = 3,
