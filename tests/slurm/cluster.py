@@ -51,7 +51,7 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 JobRequeue=1
-KillWait=8
+KillWait=20
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
@@ -169,7 +169,7 @@ class Cluster:
     def cancel_all(self):
         """Until no job is left."""
         self.ask("scancel", "--user", getpass.getuser())
-        self.wait(lambda: not self.ask("squeue", "--noheader"), 20, "all jobs are gone")
+        self.wait(lambda: not self.ask("squeue", "--noheader"), 60, "all jobs are gone")
 
     def wait(self, condition, seconds, what):
         deadline = time.monotonic() + seconds

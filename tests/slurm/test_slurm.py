@@ -174,16 +174,17 @@ class Slurm(SlurmTest):
         self.goes_on_by_itself(job, run, "SIGUSR2")
 
     def test_time_is_over(self):
-        """One minute less run.margin: three seconds, or more where that is not enough for a step. And
-        the task of an array is queued again by itself."""
-        for margin in (0.95, 0.8, 0.5):
-            job, run = self.submit(f"time-{margin}", "--time=1", "--signal=B:USR2@1", "--array=7",
-                                   sets=[*ENDLESS, f"run.margin={margin}"])
-            job, run = f"{job}_7", self.dir / f"{run.name}-7"
-            self.cluster.wait(lambda: self.restarted(job) or self.cluster.state(job) in OVER, 60, "it stops")
-            if events(run, "end")[0]["step"] > 0:
+        """Three seconds before run.margin begins, or more where that is not enough for a step. And the
+        task of an array is queued again by itself."""
+        for limit, margin in ((1, 0.95), (1, 0.75), (2, 1.0), (4, 1.0)):
+            array, run = self.submit(f"time-{limit}-{margin}", f"--time={limit}", "--signal=B:USR2@1",
+                                     "--array=7", sets=[*ENDLESS, f"run.margin={margin}"])
+            job, run = f"{array}_7", self.dir / f"{run.name}-7"
+            self.cluster.wait(lambda job=job: self.restarted(job) or self.cluster.state(job) in OVER,
+                              60 * limit + 60, "it stops")
+            if (run / "metrics.jsonl").exists() and any(e["step"] for e in events(run, "end")[:1]):
                 break
-            self.cluster.ask("scancel", job)
+            self.cluster.cancel_all()
         self.goes_on_by_itself(job, run, "the job's time is nearly over")
 
     def test_array(self):
@@ -232,17 +233,21 @@ class Extended(SlurmTest):
 
     def test_preempted_without_grace(self):
         """Slurm ends the job, which saves what it can meanwhile, and queues it again itself."""
-        job, run = self.submit("graceless", "--partition=graceless", sets=ENDLESS)
+        job, run = self.submit("graceless", "--partition=graceless", sets=OFTEN_SAVED)
         self.await_step(job, run)
+        self.cluster.wait((run / "latest").exists, 60, "a snapshot")
         self.preempt(job, run)
-        self.goes_on_by_itself(job, run, "SIG")
+        self.await_step(job, run, starts=2)
+        self.assertGreater(events(run, "start")[1]["step"], 0)
 
     def test_no_time_at_all(self):
-        """A job that comes no step further is not queued for ever."""
-        job, run = self.submit("short", "--time=1", "--signal=B:USR2@1", sets=[*ENDLESS, "run.margin=2"])
+        """A job whose time is over before there is anything to save is not queued for ever."""
+        program = self.dir / "never-program"
+        write_program(program, "sleep 100")
+        job, run = self.submit("never", "--time=1", "--signal=B:USR2@59", sets=ENDLESS, SHOAL=program)
         self.await_state(job, run, "FAILED")
         self.assertIn("came no step further", self.output(run))
-        self.assertEqual([event["step"] for event in events(run, "end")], [0, 0])
+        self.assertFalse(self.restarted(job))
 
     def test_a_node_is_lost(self):
         """Slurm queues the job again by itself, and the run goes on from its last snapshot."""
